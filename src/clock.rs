@@ -1,0 +1,47 @@
+//! Time, from one place, so that tests can drive it.
+//!
+//! Deadlines and durations use the monotonic half of a [`Moment`]; people read the UTC half. A stepped
+//! system clock therefore changes what is printed and nothing that is decided.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// One instant on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Monotonic time since the clock was made.
+    pub mono: Duration,
+    /// Wall-clock time, UTC.
+    pub utc: SystemTime,
+}
+
+impl Moment {
+    /// Time from `earlier` to this moment; zero if `earlier` is the later one.
+    pub fn since(self, earlier: Moment) -> Duration {
+        self.mono.saturating_sub(earlier.mono)
+    }
+}
+
+/// Where the stages take the time from.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Moment;
+}
+
+/// The machine's clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    fn now(&self) -> Moment {
+        Moment { mono: self.start.elapsed(), utc: SystemTime::now() }
+    }
+}

@@ -1,0 +1,143 @@
+//! What an operator should know. Loss is an event, never a silence: [`Events::tell`] logs, and hands on to the
+//! broker, in one call.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use tracing::{error, info, warn};
+
+use crate::clock::{Clock, Moment};
+use crate::frame::CameraId;
+use crate::health::Health;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Info,
+    Warning,
+    Error,
+}
+
+/// Something that happened to the station.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    CameraLost { camera: CameraId, cause: String, retry_in: Duration },
+    CameraBack { camera: CameraId, away: Duration },
+    CameraEnded { camera: CameraId, frames: u64 },
+    BrokerBack { away: Duration },
+    ResultsDropped { count: u64 },
+    ModelReady { product: String, bundle_sha256: String, device: String },
+    ModelFailed { cause: String },
+    ConfigApplied { changes: String },
+    ConfigRefused { cause: String },
+}
+
+/// An event and when it was told.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub event: Event,
+    pub at: Moment,
+}
+
+impl Event {
+    /// The stable word published as `event`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CameraLost { .. } => "CAMERA_LOST",
+            Self::CameraBack { .. } => "CAMERA_BACK",
+            Self::CameraEnded { .. } => "CAMERA_ENDED",
+            Self::BrokerBack { .. } => "BROKER_BACK",
+            Self::ResultsDropped { .. } => "RESULTS_DROPPED",
+            Self::ModelReady { .. } => "MODEL_READY",
+            Self::ModelFailed { .. } => "MODEL_FAILED",
+            Self::ConfigApplied { .. } => "CONFIG_APPLIED",
+            Self::ConfigRefused { .. } => "CONFIG_REFUSED",
+        }
+    }
+
+    pub fn level(&self) -> Level {
+        match self {
+            Self::CameraBack { .. }
+            | Self::CameraEnded { .. }
+            | Self::BrokerBack { .. }
+            | Self::ModelReady { .. }
+            | Self::ConfigApplied { .. } => Level::Info,
+            Self::CameraLost { .. } | Self::ConfigRefused { .. } => Level::Warning,
+            Self::ResultsDropped { .. } | Self::ModelFailed { .. } => Level::Error,
+        }
+    }
+
+    pub fn camera(&self) -> Option<&CameraId> {
+        match self {
+            Self::CameraLost { camera, .. }
+            | Self::CameraBack { camera, .. }
+            | Self::CameraEnded { camera, .. } => Some(camera),
+            Self::BrokerBack { .. }
+            | Self::ResultsDropped { .. }
+            | Self::ModelReady { .. }
+            | Self::ModelFailed { .. }
+            | Self::ConfigApplied { .. }
+            | Self::ConfigRefused { .. } => None,
+        }
+    }
+
+    /// A sentence for people, without the camera's name.
+    pub fn text(&self) -> String {
+        match self {
+            Self::CameraLost { cause, retry_in, .. } => {
+                format!("{cause}; next try in {:.1} s", retry_in.as_secs_f64())
+            }
+            Self::CameraBack { away, .. } => format!("frames again after {:.1} s", away.as_secs_f64()),
+            Self::CameraEnded { frames, .. } => {
+                format!("the source has given its last frame, {frames} in all")
+            }
+            Self::BrokerBack { away } => format!("connected again after {:.1} s", away.as_secs_f64()),
+            Self::ResultsDropped { count } => {
+                format!("{count} results given up: the queue for the broker was full")
+            }
+            Self::ModelReady { product, bundle_sha256, device } => {
+                format!(
+                    "product {product}, bundle {}, on {device}",
+                    &bundle_sha256[..8.min(bundle_sha256.len())]
+                )
+            }
+            Self::ModelFailed { cause } | Self::ConfigRefused { cause } => cause.clone(),
+            Self::ConfigApplied { changes } => changes.clone(),
+        }
+    }
+}
+
+/// The way from a stage to the operator.
+#[derive(Clone)]
+pub struct Events<'a> {
+    sender: Sender<Told>,
+    clock: &'a dyn Clock,
+    health: &'a Health,
+}
+
+impl std::fmt::Debug for Events<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Events<'a> {
+    pub fn new(sender: Sender<Told>, clock: &'a dyn Clock, health: &'a Health) -> Self {
+        Self { sender, clock, health }
+    }
+
+    /// Logs the event and queues it for the broker. Never waits: when the queue is full the event stays in the
+    /// log alone and is counted.
+    pub fn tell(&self, event: Event) {
+        let (name, text) = (event.name(), event.text());
+        let camera = event.camera().map_or("", CameraId::as_str);
+        match event.level() {
+            Level::Info => info!(event = name, camera, text),
+            Level::Warning => warn!(event = name, camera, text),
+            Level::Error => error!(event = name, camera, text),
+        }
+        if self.sender.try_send(Told { event, at: self.clock.now() }).is_err() {
+            self.health.counters.events_dropped.fetch_add(1, Relaxed);
+        }
+    }
+}

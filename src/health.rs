@@ -1,0 +1,175 @@
+//! How the stages are: heartbeats, states and counters. The only memory that threads share.
+//!
+//! Stages write, the supervisor and the publisher read. All fields are atomics, each meaningful by itself.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::frame::CameraId;
+use crate::verdict::{Outcome, Reason};
+
+/// Everything there is to know about the running stages.
+#[derive(Debug)]
+pub struct Health {
+    pub cameras: Vec<CameraHealth>,
+    pub inference: Heartbeat,
+    pub ledger: Heartbeat,
+    pub publish: Heartbeat,
+    pub model: ModelHealth,
+    pub broker_connected: AtomicBool,
+    pub counters: Counters,
+}
+
+impl Health {
+    pub fn new(cameras: impl IntoIterator<Item = CameraId>) -> Self {
+        Self {
+            cameras: cameras.into_iter().map(CameraHealth::new).collect(),
+            inference: Heartbeat::default(),
+            ledger: Heartbeat::default(),
+            publish: Heartbeat::default(),
+            model: ModelHealth::default(),
+            broker_connected: AtomicBool::new(false),
+            counters: Counters::default(),
+        }
+    }
+}
+
+/// The last sign of progress of a stage: it beats when it finished a piece of work and when it found that
+/// there is none, never from a timer beside the work.
+#[derive(Debug, Default)]
+pub struct Heartbeat(AtomicU64);
+
+impl Heartbeat {
+    pub fn beat(&self, now: Moment) {
+        self.0.store(u64::try_from(now.mono.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Time since the last beat, to the millisecond; since the clock's start if there was none.
+    pub fn age(&self, now: Moment) -> Duration {
+        now.mono.saturating_sub(Duration::from_millis(self.0.load(Relaxed)))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CameraState {
+    /// Its first frame has not come yet.
+    Starting = 0,
+    /// Frames come.
+    Running = 1,
+    /// Lost; the pipeline is being rebuilt.
+    Lost = 2,
+    /// A finite source has given its last frame.
+    Ended = 3,
+}
+
+#[derive(Debug)]
+pub struct CameraHealth {
+    pub id: CameraId,
+    state: AtomicU8,
+    pub frames: AtomicU64,
+    pub reconnects: AtomicU64,
+}
+
+impl CameraHealth {
+    fn new(id: CameraId) -> Self {
+        Self {
+            id,
+            state: AtomicU8::new(CameraState::Starting as u8),
+            frames: AtomicU64::new(0),
+            reconnects: AtomicU64::new(0),
+        }
+    }
+
+    pub fn state(&self) -> CameraState {
+        match self.state.load(Relaxed) {
+            0 => CameraState::Starting,
+            1 => CameraState::Running,
+            3 => CameraState::Ended,
+            _ => CameraState::Lost,
+        }
+    }
+
+    pub fn set_state(&self, state: CameraState) {
+        self.state.store(state as u8, Relaxed);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelState {
+    Loading = 0,
+    Ready = 1,
+    Failed = 2,
+}
+
+#[derive(Debug, Default)]
+pub struct ModelHealth(AtomicU8);
+
+impl ModelHealth {
+    pub fn state(&self) -> ModelState {
+        match self.0.load(Relaxed) {
+            0 => ModelState::Loading,
+            1 => ModelState::Ready,
+            _ => ModelState::Failed,
+        }
+    }
+
+    pub fn set_state(&self, state: ModelState) {
+        self.0.store(state as u8, Relaxed);
+    }
+}
+
+/// The account since start. `triggers = ok + not_ok + not_decidable + sum(not_inspected) + open`, always.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub triggers: AtomicU64,
+    pub ok: AtomicU64,
+    pub not_ok: AtomicU64,
+    pub not_decidable: AtomicU64,
+    not_inspected: [AtomicU64; Reason::ALL.len()],
+    pub late: AtomicU64,
+    pub open: AtomicU64,
+    pub published: AtomicU64,
+    pub acknowledged: AtomicU64,
+    /// Results given up because the broker was away for too long.
+    pub results_dropped: AtomicU64,
+    pub events_dropped: AtomicU64,
+}
+
+impl Counters {
+    /// Counts a terminal verdict.
+    pub fn count(&self, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Good => &self.ok,
+            Outcome::Anomalous => &self.not_ok,
+            Outcome::Undecidable => &self.not_decidable,
+            Outcome::NotInspected(reason) => &self.not_inspected[position(reason)],
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub fn not_inspected(&self, reason: Reason) -> u64 {
+        self.not_inspected[position(reason)].load(Relaxed)
+    }
+}
+
+fn position(reason: Reason) -> usize {
+    Reason::ALL.iter().position(|&r| r == reason).expect("ALL holds every reason")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_has_a_counter_of_its_own() {
+        let counters = Counters::default();
+        for reason in Reason::ALL {
+            counters.count(Outcome::NotInspected(reason));
+        }
+        counters.count(Outcome::Good);
+        assert!(Reason::ALL.iter().all(|&r| counters.not_inspected(r) == 1));
+        assert_eq!(counters.ok.load(Relaxed), 1);
+        assert_eq!(counters.not_ok.load(Relaxed), 0);
+    }
+}

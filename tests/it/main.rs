@@ -1,0 +1,1 @@
+//! Everything with a thread, a camera, a broker or a process in it, in one binary.
