@@ -1,0 +1,34 @@
+//! The network, as the paper draws it.
+//!
+//! ```text
+//!  frame ─▶ preprocess ─▶ pyramid ─▶ backbone (one for all scales) ─▶ whitening ─▶ flow ─▶ z ─▶ score, maps
+//! ```
+//!
+//! CS-Flow: Rudolph, Wehrbein, Rosenhahn, Wandt, "Fully Convolutional Cross-Scale-Flows for Image-based
+//! Defect Detection", WACV 2022, <https://arxiv.org/abs/2110.02855>. "Research code" below means
+//! <https://github.com/marco-rudolph/cs-flow> at commit 88a13b8.
+//!
+//! Nothing here knows threads, files (but for [`bundle`] and [`weights`]) or time.
+
+pub mod backbone;
+
+pub mod flow;
+pub mod preprocess;
+pub mod preset;
+pub mod pyramid;
+pub mod score;
+pub mod weights;
+pub mod whitening;
+
+use tch::Tensor;
+
+/// Image scales, and so feature maps, of the network: full, half and quarter size.
+pub const SCALES: usize = 3;
+
+/// One tensor for each scale, the largest first.
+pub type Scales = [Tensor; SCALES];
+
+/// The same shallow copies: tensors of tch share storage.
+pub fn share(scales: &Scales) -> Scales {
+    std::array::from_fn(|s| scales[s].shallow_clone())
+}

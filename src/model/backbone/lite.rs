@@ -1,0 +1,124 @@
+//! EfficientNet-Lite: no squeeze-and-excitation, ReLU6, stem and depth of the first stage not scaled.
+//!
+//! Parameter names are those of the PyPI package `efficientnet_lite_pytorch`. Padding is TensorFlow's SAME, for
+//! which the weights were trained.
+//! <https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>
+
+use tch::{Tensor, nn};
+
+use crate::model::backbone::stages::{ConvShape, STAGES, STEM_CHANNELS, Scaling, batch_norm};
+
+#[derive(Debug)]
+pub struct Lite {
+    stem: ConvNorm,
+    blocks: Vec<Block>,
+}
+
+/// Inverted bottleneck: expand, depthwise, project.
+#[derive(Debug)]
+struct Block {
+    expand: Option<ConvNorm>,
+    depthwise: ConvNorm,
+    project: ConvNorm,
+    has_skip: bool,
+}
+
+/// Blocks up to the end of stage 6.
+pub fn blocks_used(scaling: Scaling) -> i64 {
+    (0..STAGES.len()).map(|stage| repeats(stage, scaling)).sum()
+}
+
+fn repeats(stage: usize, scaling: Scaling) -> i64 {
+    if stage == 0 { STAGES[0].repeats } else { scaling.repeats(STAGES[stage].repeats) }
+}
+
+impl Lite {
+    pub fn new(path: &nn::Path<'_>, scaling: Scaling) -> Self {
+        let stem = ConvNorm::new(path, "_conv_stem", "_bn0", ConvShape::full(3, STEM_CHANNELS, 3, 2));
+        let mut blocks = Vec::new();
+        let mut channels = STEM_CHANNELS;
+        for (index, stage) in STAGES.iter().enumerate() {
+            let output = scaling.channels(stage.channels);
+            for repeat in 0..repeats(index, scaling) {
+                let stride = if repeat == 0 { stage.stride } else { 1 };
+                let path = path / "_blocks" / blocks.len();
+                let wide = channels * stage.expansion;
+                let expand = ConvShape::pointwise(channels, wide);
+                let depthwise = ConvShape::depthwise(wide, stage.kernel, stride);
+                let project = ConvShape::pointwise(wide, output);
+                blocks.push(Block {
+                    expand: (stage.expansion > 1)
+                        .then(|| ConvNorm::new(&path, "_expand_conv", "_bn0", expand)),
+                    depthwise: ConvNorm::new(&path, "_depthwise_conv", "_bn1", depthwise),
+                    project: ConvNorm::new(&path, "_project_conv", "_bn2", project),
+                    has_skip: stride == 1 && channels == output,
+                });
+                channels = output;
+            }
+        }
+        Self { stem, blocks }
+    }
+
+    /// # Shapes
+    /// `[B, 3, H, W]` to `[B, C, ceil(H / 32), ceil(W / 32)]`.
+    pub fn forward(&self, image: &Tensor) -> Tensor {
+        let x = self.stem.forward(image).relu6();
+        self.blocks.iter().fold(x, |x, block| block.forward(&x))
+    }
+}
+
+impl Block {
+    fn forward(&self, input: &Tensor) -> Tensor {
+        let x = match &self.expand {
+            Some(expand) => expand.forward(input).relu6(),
+            None => input.shallow_clone(),
+        };
+        let x = self.depthwise.forward(&x).relu6();
+        let x = self.project.forward(&x);
+        if self.has_skip { x + input } else { x }
+    }
+}
+
+/// Convolution without bias, padded by TensorFlow's SAME, then batch norm. SAME: output = ceil(input / stride),
+/// and an odd pixel of padding goes to the right and the bottom.
+#[derive(Debug)]
+struct ConvNorm {
+    weight: Tensor,
+    shape: ConvShape,
+    norm: nn::BatchNorm,
+}
+
+impl ConvNorm {
+    fn new(path: &nn::Path<'_>, conv: &str, norm: &str, shape: ConvShape) -> Self {
+        let ConvShape { input, output, kernel, groups, .. } = shape;
+        let dimensions = [output, input / groups, kernel, kernel];
+        Self {
+            weight: (path / conv).var("weight", &dimensions, nn::Init::Const(0.0)),
+            shape,
+            norm: batch_norm(&(path / norm), output),
+        }
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let ConvShape { stride, groups, .. } = self.shape;
+        let [top, bottom] = self.padding(x.size()[2]);
+        let [left, right] = self.padding(x.size()[3]);
+        let convolve = |x: &Tensor, padding: [i64; 2]| {
+            x.conv2d(&self.weight, None::<&Tensor>, [stride, stride], padding, [1, 1], groups)
+        };
+        let x = if top == bottom && left == right {
+            convolve(x, [top, left])
+        } else {
+            convolve(&x.constant_pad_nd([left, right, top, bottom]), [0, 0])
+        };
+        x.apply_t(&self.norm, false)
+    }
+
+    /// Pixels before and after, for a side of `length` pixels.
+    fn padding(&self, length: i64) -> [i64; 2] {
+        let ConvShape { kernel, stride, .. } = self.shape;
+        let output = (length + stride - 1) / stride;
+        let total = ((output - 1) * stride + kernel - length).max(0);
+        [total / 2, total - total / 2]
+    }
+}

@@ -1,0 +1,123 @@
+//! EfficientNet-B: squeeze-and-excitation, SiLU, symmetric padding.
+//!
+//! Parameter names and padding are torchvision's (`torchvision/models/efficientnet.py`, version 0.26), whose
+//! trained weights they go with.
+
+use tch::{Kind, Tensor, nn};
+
+use crate::model::backbone::stages::{ConvShape, STAGES, STEM_CHANNELS, Scaling, Stage, batch_norm};
+
+#[derive(Debug)]
+pub struct Wide {
+    stem: ConvNorm,
+    blocks: Vec<Block>,
+}
+
+#[derive(Debug)]
+struct Block {
+    expand: Option<ConvNorm>,
+    depthwise: ConvNorm,
+    excitation: Excitation,
+    project: ConvNorm,
+    has_skip: bool,
+}
+
+impl Wide {
+    pub fn new(path: &nn::Path<'_>, scaling: Scaling) -> Self {
+        let features = path / "features";
+        let mut channels = scaling.channels(STEM_CHANNELS);
+        let stem = ConvNorm::new(&(&features / 0), ConvShape::full(3, channels, 3, 2));
+        let mut blocks = Vec::new();
+        for (index, stage) in STAGES.iter().enumerate() {
+            let output = scaling.channels(stage.channels);
+            for repeat in 0..scaling.repeats(stage.repeats) {
+                let stage = Stage { stride: if repeat == 0 { stage.stride } else { 1 }, ..*stage };
+                let path = &features / (index + 1) / repeat / "block";
+                blocks.push(Block::new(&path, channels, output, stage));
+                channels = output;
+            }
+        }
+        Self { stem, blocks }
+    }
+
+    /// # Shapes
+    /// `[B, 3, H, W]` to `[B, C, ceil(H / 32), ceil(W / 32)]`.
+    pub fn forward(&self, image: &Tensor) -> Tensor {
+        let x = self.stem.forward(image).silu();
+        self.blocks.iter().fold(x, |x, block| block.forward(&x))
+    }
+}
+
+impl Block {
+    fn new(path: &nn::Path<'_>, input: i64, output: i64, stage: Stage) -> Self {
+        let Stage { expansion, kernel, stride, .. } = stage;
+        let wide = input * expansion;
+        // torchvision leaves the expansion out where it changes nothing, and numbers on from there.
+        let first = i64::from(expansion > 1);
+        Self {
+            expand: (expansion > 1).then(|| ConvNorm::new(&(path / 0), ConvShape::pointwise(input, wide))),
+            depthwise: ConvNorm::new(&(path / first), ConvShape::depthwise(wide, kernel, stride)),
+            excitation: Excitation::new(&(path / (first + 1)), wide, (input / 4).max(1)),
+            project: ConvNorm::new(&(path / (first + 2)), ConvShape::pointwise(wide, output)),
+            has_skip: stride == 1 && input == output,
+        }
+    }
+
+    fn forward(&self, input: &Tensor) -> Tensor {
+        let x = match &self.expand {
+            Some(expand) => expand.forward(input).silu(),
+            None => input.shallow_clone(),
+        };
+        let x = self.depthwise.forward(&x).silu();
+        let x = self.project.forward(&self.excitation.forward(&x));
+        if self.has_skip { x + input } else { x }
+    }
+}
+
+/// Squeeze-and-excitation: Hu et al., 2018, <https://arxiv.org/abs/1709.01507>.
+#[derive(Debug)]
+struct Excitation {
+    squeeze: nn::Conv2D,
+    excite: nn::Conv2D,
+}
+
+impl Excitation {
+    fn new(path: &nn::Path<'_>, channels: i64, squeezed: i64) -> Self {
+        Self {
+            squeeze: nn::conv2d(path / "fc1", channels, squeezed, 1, nn::ConvConfig::default()),
+            excite: nn::conv2d(path / "fc2", squeezed, channels, 1, nn::ConvConfig::default()),
+        }
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let mean = x.mean_dim([2, 3].as_slice(), true, None::<Kind>);
+        x * mean.apply(&self.squeeze).silu().apply(&self.excite).sigmoid()
+    }
+}
+
+/// Convolution without bias, then batch norm.
+#[derive(Debug)]
+struct ConvNorm {
+    conv: nn::Conv2D,
+    norm: nn::BatchNorm,
+}
+
+impl ConvNorm {
+    fn new(path: &nn::Path<'_>, shape: ConvShape) -> Self {
+        let config = nn::ConvConfig {
+            stride: shape.stride,
+            padding: shape.kernel / 2,
+            groups: shape.groups,
+            bias: false,
+            ..Default::default()
+        };
+        Self {
+            conv: nn::conv2d(path / 0, shape.input, shape.output, shape.kernel, config),
+            norm: batch_norm(&(path / 1), shape.output),
+        }
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        x.apply(&self.conv).apply_t(&self.norm, false)
+    }
+}
