@@ -3,9 +3,11 @@
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod dataset;
 pub mod engine;
 pub mod events;
 pub mod frame;
 pub mod health;
+pub mod image_file;
 pub mod shutdown;
 pub mod verdict;
