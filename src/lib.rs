@@ -1,6 +1,7 @@
 //! Cameras in, verdicts out.
 
 pub mod backoff;
+pub mod calibrate;
 pub mod clock;
 pub mod config;
 pub mod dataset;
