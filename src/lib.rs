@@ -1,12 +1,15 @@
 //! Cameras in, verdicts out.
 
 pub mod backoff;
+pub mod calibrate;
 pub mod clock;
 pub mod config;
+pub mod dataset;
 pub mod engine;
 pub mod events;
 pub mod frame;
 pub mod health;
+pub mod image_file;
 pub mod model;
 pub mod shutdown;
 pub mod verdict;
