@@ -1,9 +1,22 @@
 //! A loaded bundle as something that judges pictures.
+//!
+//! [`model`](crate::model) says what is computed; this room says on which device, and keeps what goes wrong there
+//! from looking like an answer.
+
+pub mod cuda;
+pub mod guard;
 
 use std::time::Duration;
 
+use tch::{Kind, Tensor};
+
 use crate::clock::Clock;
+use crate::config::engine::Device;
+use crate::engine::cuda::DeviceError;
 use crate::frame::Picture;
+use crate::model::bundle::{Bundle, BundleError};
+use crate::model::network::{Network, Reading};
+use crate::model::preprocess::{self, Preprocess};
 use crate::verdict::regions::AnomalyMap;
 
 /// What the network says about one picture.
@@ -34,8 +47,136 @@ pub enum EngineError {
     Failed(String),
 }
 
+/// A bundle cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error("loading onto {device} failed: {cause}")]
+    Failed { device: String, cause: String },
+    #[error(
+        "self-test on {device} failed: picture {index} scores {found}, expected {expected} within {tolerance}"
+    )]
+    SelfTest { device: String, index: usize, found: f64, expected: f64, tolerance: f64 },
+}
+
 /// Something that scores pictures. The engine is one; tests have scripted ones.
 pub trait Detector {
     /// Judges `pictures` together; each may have its own size.
     fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError>;
+}
+
+/// The plain network in f32 on one device.
+#[derive(Debug)]
+pub struct Engine {
+    network: Network,
+    preprocess: Preprocess,
+    device_name: String,
+}
+
+impl Engine {
+    /// Puts a bundle on a device and finds its self-test's scores again.
+    pub fn load(bundle: &Bundle, device: Device) -> Result<Self, LoadError> {
+        let (device, device_name) = cuda::open(device)?;
+        let failed = |cause| LoadError::Failed { device: device_name.clone(), cause };
+        let network = guard::catch(|| bundle.network(device)).map_err(failed)??;
+        let engine = Self { network, preprocess: bundle.manifest.preprocess.clone(), device_name };
+        let self_test = &bundle.manifest.self_test;
+        let found = engine.self_test_scores(&bundle.self_test).map_err(|error| LoadError::Failed {
+            device: engine.device_name.clone(),
+            cause: error.to_string(),
+        })?;
+        for (index, (&found, &expected)) in found.iter().zip(&self_test.scores).enumerate() {
+            let tolerance = self_test.tolerance * expected.abs();
+            // Not `>`: a score that is not a number must fail too.
+            if !((found - expected).abs() <= tolerance) {
+                let device = engine.device_name.clone();
+                return Err(LoadError::SelfTest { device, index, found, expected, tolerance });
+            }
+        }
+        Ok(engine)
+    }
+
+    /// An engine around a network that was just trained.
+    pub fn new(network: Network, preprocess: Preprocess, device_name: String) -> Self {
+        Self { network, preprocess, device_name }
+    }
+
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// `cpu` or `cuda:N`.
+    pub fn device_name(&self) -> &str {
+        &self.device_name
+    }
+
+    pub fn precision(&self) -> &'static str {
+        "f32"
+    }
+
+    /// Scores of pictures already at the input's size, `[1, 3, S, S]` u8. The first call on a device also picks
+    /// its kernels.
+    pub fn self_test_scores(&self, pictures: &[Tensor]) -> Result<Vec<f64>, EngineError> {
+        self.guarded(|| {
+            let score = |picture: &Tensor| {
+                let input = preprocess::normalise(picture, &self.preprocess, self.network.device());
+                self.network.read(&input).scores.double_value(&[0])
+            };
+            pictures.iter().map(score).collect()
+        })
+    }
+
+    fn guarded<T>(&self, work: impl FnOnce() -> T) -> Result<T, EngineError> {
+        let caught = guard::catch(|| {
+            let _guard = tch::no_grad_guard();
+            work()
+        });
+        caught.map_err(|cause| {
+            if self.network.device().is_cuda() && cuda::is_fatal(&cause) {
+                EngineError::DeviceLost { device: self.device_name.clone(), cause }
+            } else {
+                EngineError::Failed(cause)
+            }
+        })
+    }
+}
+
+impl Detector for Engine {
+    fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError> {
+        let side = self.network.architecture.input_px;
+        self.guarded(|| {
+            let start = clock.now();
+            let input = preprocess::to_input(pictures, side, &self.preprocess, self.network.device());
+            let prepared = clock.now();
+            let reading = self.network.read(&input);
+            let measured = measured(&reading, pictures, self.network.architecture.cells());
+            let done = clock.now();
+            Batch { measured, preprocess: prepared.since(start), inference: done.since(prepared) }
+        })
+    }
+}
+
+/// Brings a reading to the CPU, which also waits for the device.
+fn measured(reading: &Reading, pictures: &[Picture<'_>], cells: i64) -> Vec<Measured> {
+    let scores = reading.scores.to_device(tch::Device::Cpu).to_kind(Kind::Double);
+    let maps = reading.maps.to_device(tch::Device::Cpu).contiguous();
+    let side = |dimension: usize| usize::try_from(maps.size()[dimension]).expect("a size");
+    let (height, width) = (side(1), side(2));
+    #[expect(clippy::cast_precision_loss, reason = "a few dozen cells")]
+    let cells = cells as f64;
+    (0_i64..)
+        .zip(pictures)
+        .map(|(index, picture)| {
+            let mut values = vec![0.0_f32; width * height];
+            maps.get(index).copy_data(&mut values, width * height);
+            Measured {
+                score: scores.double_value(&[index]),
+                map: AnomalyMap { width, height, values },
+                cell_px: f64::from(picture.size.width.max(picture.size.height)) / cells,
+            }
+        })
+        .collect()
 }

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod calibrate;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dataset;
@@ -11,5 +12,7 @@ pub mod frame;
 pub mod health;
 pub mod image_file;
 pub mod model;
+pub mod progress;
 pub mod shutdown;
+pub mod train;
 pub mod verdict;

@@ -11,8 +11,10 @@
 //! Nothing here knows threads, files (but for [`bundle`] and [`weights`]) or time.
 
 pub mod backbone;
+pub mod bundle;
 
 pub mod flow;
+pub mod network;
 pub mod preprocess;
 pub mod preset;
 pub mod pyramid;

@@ -3,7 +3,7 @@
 //! The flow then starts where a Gaussian fit ends, instead of spending most of its epochs on learning the scale
 //! of raw features. The map is invertible and its log-determinant constant, so likelihoods stay comparable.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::model::{SCALES, Scales};
 
@@ -29,7 +29,7 @@ pub struct Moments {
 
 impl Moments {
     pub fn new(channels: i64) -> Self {
-        let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Double, tch::Device::Cpu));
+        let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Double, Device::Cpu));
         Self {
             count: [0; SCALES],
             sum: std::array::from_fn(|_| zeros(&[channels])),
@@ -50,7 +50,7 @@ impl Moments {
     }
 
     /// The symmetric (ZCA) whitening `V (L + shrinkage)^(-1/2) V^T` of the covariance `V L V^T`.
-    pub fn whitening(&self) -> Whitening {
+    pub fn whitening(&self, device: Device) -> Whitening {
         let mut mean = Vec::with_capacity(SCALES);
         let mut matrix = Vec::with_capacity(SCALES);
         for s in 0..SCALES {
@@ -61,8 +61,8 @@ impl Moments {
             let floor = covariance.diag(0).mean(None) * SHRINKAGE;
             let (values, vectors) = covariance.linalg_eigh("L");
             let scale = (values.clamp_min(0.0) + floor).rsqrt();
-            mean.push(centre.to_kind(Kind::Float));
-            matrix.push((&vectors * &scale).matmul(&vectors.tr()).to_kind(Kind::Float));
+            mean.push(centre.to_kind(Kind::Float).to_device(device));
+            matrix.push((&vectors * &scale).matmul(&vectors.tr()).to_kind(Kind::Float).to_device(device));
         }
         let three = |v: Vec<Tensor>| Scales::try_from(v).expect("one a scale");
         Whitening { mean: three(mean), matrix: three(matrix) }
@@ -101,21 +101,21 @@ mod tests {
     #[test]
     fn whitened_features_have_zero_mean_and_unit_covariance() {
         tch::manual_seed(1);
-        let mix = Tensor::randn([6, 6], (Kind::Float, tch::Device::Cpu));
+        let mix = Tensor::randn([6, 6], (Kind::Float, Device::Cpu));
         let features: Scales = [16, 8, 4].map(|side| {
-            let noise = Tensor::randn([8, side, side, 6], (Kind::Float, tch::Device::Cpu));
+            let noise = Tensor::randn([8, side, side, 6], (Kind::Float, Device::Cpu));
             (noise.matmul(&mix) + 3.0).permute([0, 3, 1, 2]).contiguous()
         });
         let mut moments = Moments::new(6);
         moments.add(&features);
-        let whitening = moments.whitening();
+        let whitening = moments.whitening(Device::Cpu);
         let white = whitening.forward(&features);
         for x in &white {
             let cells = x.permute([0, 2, 3, 1]).reshape([-1, 6]);
             let mean = cells.mean_dim([0].as_slice(), false, None).abs().max().double_value(&[]);
             assert!(mean < 1e-3, "mean {mean}");
             let covariance = cells.tr().matmul(&cells) / cells.size()[0] as f64;
-            let off = (covariance - Tensor::eye(6, (Kind::Float, tch::Device::Cpu))).abs().max();
+            let off = (covariance - Tensor::eye(6, (Kind::Float, Device::Cpu))).abs().max();
             assert!(off.double_value(&[]) < 0.15, "covariance off by {off:?}");
         }
         assert!(whitening.log_det(&features).is_finite());

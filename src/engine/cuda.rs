@@ -1,0 +1,65 @@
+//! Finding the device. One binary serves machines with and without CUDA: nothing in it names `libtorch_cuda`, so
+//! the linker leaves that out, and it is opened here when a CUDA device is wanted.
+
+use tch::{Cuda, Device as TorchDevice};
+
+use crate::config::engine::Device;
+
+/// The configuration asks for a device that is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    #[error("engine.device is \"cuda:{index}\", but libtorch's CUDA part cannot be opened: {cause}")]
+    NoCudaLibrary { index: usize, cause: String },
+    #[error(
+        "engine.device is \"cuda:{index}\", but this machine has {found} CUDA devices that libtorch can use"
+    )]
+    NoSuchDevice { index: usize, found: i64 },
+}
+
+/// The device and its name, `cpu` or `cuda:N`.
+pub fn open(device: Device) -> Result<(TorchDevice, String), DeviceError> {
+    match device {
+        Device::Cpu => Ok(cpu()),
+        Device::Auto => match open_library() {
+            Ok(()) if Cuda::device_count() > 0 => Ok(cuda(0)),
+            Ok(()) | Err(_) => Ok(cpu()),
+        },
+        Device::Cuda(index) => {
+            open_library().map_err(|cause| DeviceError::NoCudaLibrary { index, cause })?;
+            let found = Cuda::device_count();
+            if i64::try_from(index).is_ok_and(|index| index < found) {
+                Ok(cuda(index))
+            } else {
+                Err(DeviceError::NoSuchDevice { index, found })
+            }
+        }
+    }
+}
+
+fn cpu() -> (TorchDevice, String) {
+    (TorchDevice::Cpu, "cpu".to_owned())
+}
+
+fn cuda(index: usize) -> (TorchDevice, String) {
+    (TorchDevice::Cuda(index), format!("cuda:{index}"))
+}
+
+/// Whether a CUDA error leaves the device unusable for this process.
+pub fn is_fatal(cause: &str) -> bool {
+    !cause.contains("out of memory") && (cause.contains("CUDA error") || cause.contains("cuDNN error"))
+}
+
+#[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
+fn open_library() -> Result<(), String> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    // SAFETY: libtorch_cuda comes from the same libtorch that this binary is linked to; its initialisers register
+    // kernels and have no precondition. The handle is forgotten on purpose, so it is never unloaded.
+    let opened = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
+    match opened {
+        Ok(library) => {
+            let _: *mut std::ffi::c_void = library.into_raw();
+            Ok(())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,97 @@
+//! The JSON document in a bundle's header.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calibrate::Calibration;
+use crate::model::preprocess::Preprocess;
+use crate::model::preset::Architecture;
+
+/// The bundle format that this build writes and reads.
+pub const FORMAT: u64 = 1;
+
+/// Everything about a trained product that is not a tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub architecture: Architecture,
+    pub preprocess: Preprocess,
+    pub scoring: Scoring,
+    pub calibration: Calibration,
+    pub self_test: SelfTest,
+    pub provenance: Provenance,
+}
+
+/// How latent values become a score and a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scoring {
+    pub score: ScoreKind,
+    pub map: MapKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScoreKind {
+    /// Mean of `z^2 / 2` over everything.
+    Mean,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MapKind {
+    /// Mean of the three scales' cell maps.
+    MeanOfScales,
+}
+
+/// Pictures whose scores are known: every load on every device must find them again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelfTest {
+    /// Expected score of tensor `self_test.{i}`.
+    pub scores: Vec<f64>,
+    /// Largest difference allowed, relative to the expected score.
+    pub tolerance: f64,
+}
+
+/// Where the bundle came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Over names and contents of all training images.
+    pub data_sha256: String,
+    pub images: usize,
+    /// Good images trained on, watched for the best epoch, and held out for calibration.
+    pub trained_on: usize,
+    pub watched: usize,
+    pub held_out: usize,
+    pub seed: u64,
+    pub epochs_asked: usize,
+    /// The epoch whose parameters were kept, from 1; 0 is the untrained flow.
+    pub epoch_kept: usize,
+    /// Loss of the watched images at that epoch.
+    pub watched_loss: f64,
+    pub backbone_sha256: String,
+    pub command: String,
+    pub software: String,
+    pub libtorch: String,
+    /// RFC 3339, UTC.
+    pub created: String,
+}
+
+impl Manifest {
+    /// Checks what the types do not; the text names the key.
+    pub fn check(&self) -> Result<(), String> {
+        self.architecture.check().map_err(|error| error.to_string())?;
+        if self.preprocess != Preprocess::known() {
+            return Err("preprocess: this csflowd does not prepare pictures that way".into());
+        }
+        let SelfTest { scores, tolerance } = &self.self_test;
+        if scores.is_empty() || !scores.iter().all(|score| score.is_finite()) {
+            return Err("self_test.scores: must be finite and at least one".into());
+        }
+        if !(*tolerance > 0.0 && *tolerance < 0.1) {
+            return Err(format!("self_test.tolerance: {tolerance} is not between 0 and 0.1"));
+        }
+        Ok(())
+    }
+}

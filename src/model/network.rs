@@ -1,0 +1,93 @@
+//! Backbone, whitening and flow as one network.
+
+use tch::nn::VarStore;
+use tch::{Device, Tensor};
+
+use crate::model::backbone::Backbone;
+use crate::model::flow::{Flow, Permutation};
+use crate::model::preset::Architecture;
+use crate::model::pyramid::pyramid;
+use crate::model::whitening::Whitening;
+use crate::model::{SCALES, Scales, score};
+
+/// The plain network on one device. Everything fast is compared with it.
+#[derive(Debug)]
+pub struct Network {
+    pub architecture: Architecture,
+    pub permutations: Vec<Permutation>,
+    /// None is the identity.
+    pub whitening: Option<Whitening>,
+    pub backbone_store: VarStore,
+    pub flow_store: VarStore,
+    backbone: Backbone,
+    flow: Flow,
+}
+
+/// What the network says about `B` pictures.
+#[derive(Debug)]
+pub struct Reading {
+    /// `[B]`.
+    pub scores: Tensor,
+    /// `[B, H, W]`, the anomaly map: see [`score::anomaly_map`].
+    pub maps: Tensor,
+}
+
+impl Network {
+    /// A network whose flow is the identity and whose backbone is empty: load weights into the stores.
+    pub fn new(architecture: &Architecture, permutations: Vec<Permutation>, device: Device) -> Self {
+        let backbone_store = VarStore::new(device);
+        let backbone = Backbone::new(&backbone_store.root(), architecture.backbone);
+        let flow_store = VarStore::new(device);
+        let flow = Flow::new(&flow_store.root(), &architecture.flow, &permutations);
+        let architecture = architecture.clone();
+        Self { architecture, permutations, whitening: None, backbone_store, flow_store, backbone, flow }
+    }
+
+    /// Raw features of normalised pictures.
+    ///
+    /// # Shapes
+    /// `[B, 3, S, S]` to `[B, C, S / 32 / 2^s, S / 32 / 2^s]`.
+    pub fn features(&self, input: &Tensor) -> Scales {
+        pyramid(input).map(|image| self.backbone.forward(&image))
+    }
+
+    /// Raw features to latent values, and the log-determinant of whitening and flow together, `[B]` a scale.
+    pub fn latent(&self, features: &Scales) -> (Scales, Scales) {
+        match &self.whitening {
+            None => self.flow.forward(features),
+            Some(whitening) => {
+                let (latent, mut log_det) = self.flow.forward(&whitening.forward(features));
+                log_det[0] += whitening.log_det(features);
+                (latent, log_det)
+            }
+        }
+    }
+
+    /// Normalised pictures to scores and maps.
+    pub fn read(&self, input: &Tensor) -> Reading {
+        let features = self.features(input);
+        let features = match &self.whitening {
+            None => features,
+            Some(whitening) => whitening.forward(&features),
+        };
+        let (latent, _) = self.flow.forward(&features);
+        Reading { scores: score::mean_score(&latent), maps: score::anomaly_map(&score::cell_maps(&latent)) }
+    }
+
+    pub fn device(&self) -> Device {
+        self.flow_store.device()
+    }
+}
+
+/// An order of the channels for each block and scale, drawn from `seed`; different at each scale, as in the
+/// research code.
+pub fn draw_permutations(architecture: &Architecture, seed: u64) -> Vec<Permutation> {
+    use rand::seq::SliceRandom;
+    let mut rng = rand_pcg::Pcg64::new(u128::from(seed), 0xa02b_dbf7_bb3c_0a7a_c28f_a16a_64ab_f96b);
+    let mut order = || {
+        let mut order: Vec<i64> = (0..architecture.flow.channels).collect();
+        order.shuffle(&mut rng);
+        order
+    };
+    architecture.flow.kernels.iter().map(|_| std::array::from_fn::<_, SCALES, _>(|_| order())).collect()
+}
