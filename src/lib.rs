@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod dataset;
 pub mod engine;
+pub mod evaluate;
 pub mod events;
 pub mod frame;
 pub mod health;
