@@ -11,5 +11,6 @@ pub mod events;
 pub mod frame;
 pub mod health;
 pub mod image_file;
+pub mod inspect;
 pub mod shutdown;
 pub mod verdict;
