@@ -143,7 +143,9 @@ mod tests {
             })
             .collect();
         let mut histogram = Histogram::new(0.0, 3e4);
-        pixels.iter().for_each(|&(value, is_defective)| histogram.add(value, is_defective));
+        for &(value, is_defective) in &pixels {
+            histogram.add(value, is_defective);
+        }
         let exact = Curve::new(pixels.iter().map(|&(value, bad)| (f64::from(value), bad))).auroc().unwrap();
         let error = (histogram.curve().auroc().unwrap() - exact).abs();
         assert!(error <= histogram.error_max() && histogram.error_max() < 1e-4, "{error}");

@@ -15,6 +15,7 @@ impl AnomalyMap {
     ///
     /// # Panics
     /// If this map has no cells.
+    #[must_use]
     pub fn resized(&self, width: usize, height: usize) -> AnomalyMap {
         assert_eq!(self.values.len(), self.width * self.height, "map values do not fill its size");
         let columns = taps(self.width, width);
