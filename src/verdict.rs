@@ -3,6 +3,7 @@
 //! Pure: no clock, no files, no failure. A verdict cannot be good by accident: [`Outcome`] has no default,
 //! and a score that is not a number is [`Reason::ModelError`], never [`Outcome::Good`].
 
+pub mod map;
 pub mod regions;
 
 use std::sync::Arc;
