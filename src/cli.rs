@@ -1,22 +1,22 @@
-//! Arguments, one match, exit code.
+//! Arguments, one match, exit code. Each command's own arguments and what it prints stand in its file.
 
+pub mod evaluate;
+pub mod exit;
+pub mod inspect;
 pub mod train;
 
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 use crate::config::engine::Device;
+use crate::engine::Engine;
+use crate::model::bundle::Bundle;
 use crate::progress::say;
-
-/// Exit codes of sysexits.h.
-pub mod exit {
-    pub const USAGE: u8 = 64;
-    pub const NO_INPUT: u8 = 66;
-    pub const SOFTWARE: u8 = 70;
-    pub const IO: u8 = 74;
-    pub const CONFIG: u8 = 78;
-}
 
 /// Judges every part on a line with CS-Flow and tells the PLC by MQTT.
 #[derive(Debug, Parser)]
@@ -30,6 +30,10 @@ struct Arguments {
 enum Command {
     /// Train a product on a folder of good parts
     Train(train::Arguments),
+    /// Say how good a bundle is on images whose truth is known
+    Evaluate(evaluate::Arguments),
+    /// Judge image files
+    Inspect(inspect::Arguments),
 }
 
 /// Runs the command line and says how it ended.
@@ -44,12 +48,14 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Train(arguments) => train::run(arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             say(&format!("csflowd: {error:#}"));
-            ExitCode::from(exit::SOFTWARE)
+            ExitCode::from(exit::code_for(&error))
         }
     }
 }
@@ -64,4 +70,20 @@ fn device(text: &str) -> Result<Device, String> {
         _ => text.strip_prefix("cuda:").and_then(index),
     }
     .ok_or_else(|| "must be auto, cpu or cuda:N".to_owned())
+}
+
+fn load(bundle: &Path, device: Device) -> anyhow::Result<(Bundle, Engine)> {
+    let bundle = Bundle::read(bundle)?;
+    let engine = Engine::load(&bundle, device)?;
+    Ok((bundle, engine))
+}
+
+/// Prints a line of results. A reader that has gone away (`| head`) is not an error worth a message.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string(value)?)
 }

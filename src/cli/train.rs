@@ -14,6 +14,8 @@ use crate::model::preset::Preset;
 use crate::progress::say;
 use crate::train::{self, Options};
 
+use super::exit;
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Folder with train/good (the layout of MVTec AD), or with the images of good parts themselves
@@ -44,7 +46,7 @@ pub(super) struct Arguments {
     confidence: Share,
 }
 
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let stop = Arc::new(AtomicBool::new(false));
     // The second Ctrl-C does not wait for the best epoch to be written.
     signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, stop.clone())?;
@@ -87,5 +89,5 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
         summary.feature_time.as_secs_f64(),
         summary.training_time.as_secs_f64(),
     ));
-    Ok(())
+    Ok(exit::OK)
 }

@@ -1,0 +1,51 @@
+//! `csflowd evaluate`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{exit, load, print, print_json};
+use crate::clock::SystemClock;
+use crate::config::engine::Device;
+use crate::dataset;
+use crate::evaluate;
+use crate::progress::{Progress, say};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[arg(long, value_name = "FILE.csflow")]
+    bundle: PathBuf,
+    /// Folder with test/good, test/<defect> and, for pixels, ground_truth/<defect>/<name>_mask.png
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto", value_parser = super::device)]
+    device: Device,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let test = dataset::test_images(&arguments.data)?;
+    for warning in &test.warnings {
+        say(&format!("warning: {warning}"));
+    }
+    let (bundle, mut engine) = load(&arguments.bundle, arguments.device)?;
+    let judge = bundle.manifest.calibration.judge();
+    let mut progress = Progress::start("evaluation", test.images.len());
+    let evaluation = evaluate::run(
+        &mut engine,
+        &judge,
+        &test.images,
+        &mut |done, _| progress.set(done, ""),
+        &SystemClock::start(),
+    )?;
+    progress.finish(&format!("{} images", test.images.len()));
+    if arguments.json {
+        print_json(&evaluation)?
+    } else {
+        print(&evaluation.to_string())?
+    }
+    Ok(exit::OK)
+}

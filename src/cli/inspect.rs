@@ -1,0 +1,57 @@
+//! `csflowd inspect`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{exit, load, print, print_json};
+use crate::clock::SystemClock;
+use crate::config::engine::Device;
+use crate::inspect::{self, Rules};
+use crate::verdict::regions::RegionRule;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[arg(long, value_name = "FILE.csflow")]
+    bundle: PathBuf,
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto", value_parser = super::device)]
+    device: Device,
+    /// Write each image with its anomaly map and regions into this folder
+    #[arg(long, value_name = "DIR")]
+    overlay: Option<PathBuf>,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+/// Ends with 66 if an image could not be read; the others are judged all the same.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let (bundle, mut engine) = load(&arguments.bundle, arguments.device)?;
+    let calibration = &bundle.manifest.calibration;
+    let rules = Rules {
+        judge: calibration.judge(),
+        regions: RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 },
+        calibration: Some(calibration),
+    };
+    let mut printed = Ok(());
+    let inspections = inspect::run(
+        &mut engine,
+        rules,
+        &arguments.images,
+        arguments.overlay.as_deref(),
+        &mut |inspection| {
+            if !arguments.json && printed.is_ok() {
+                printed = print(&inspection.to_string());
+            }
+        },
+        &SystemClock::start(),
+    )?;
+    printed?;
+    if arguments.json {
+        print_json(&inspections)?;
+    }
+    Ok(if inspections.unreadable > 0 { exit::NO_INPUT } else { exit::OK })
+}
