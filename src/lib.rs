@@ -7,5 +7,6 @@ pub mod engine;
 pub mod events;
 pub mod frame;
 pub mod health;
+pub mod image_file;
 pub mod shutdown;
 pub mod verdict;
