@@ -1,6 +1,7 @@
 //! Cameras in, verdicts out.
 
 pub mod backoff;
+pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod engine;
