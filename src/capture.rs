@@ -44,8 +44,6 @@ pub struct Context<'a> {
     /// This camera's own.
     pub health: &'a CameraHealth,
     pub events: &'a Events<'a>,
-    /// Made for as many frames of this camera as may be under way at once.
-    pub pool: &'a BufferPool,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -102,9 +100,10 @@ pub fn open<'a>(
 
 /// Runs one camera until a stop request comes or a finite source ends. A lost camera is opened again for ever.
 ///
-/// `deliver` gets each trigger as it comes and must not wait.
-pub fn run(camera: &Camera, context: Context<'_>, deliver: &mut dyn FnMut(Captured)) {
-    supervise(camera, context, &mut || open(camera, context.clock, context.pool), deliver);
+/// `pool` should hold as many buffers as frames of this camera may be under way at once. `deliver` gets each
+/// trigger as it comes and must not wait.
+pub fn run(camera: &Camera, context: Context<'_>, pool: &BufferPool, deliver: &mut dyn FnMut(Captured)) {
+    supervise(camera, context, &mut || open(camera, context.clock, pool), deliver);
 }
 
 /// [`run`] with a say in how the camera is opened.

@@ -1,1 +1,3 @@
 //! Everything with a thread, a camera, a broker or a process in it, in one binary.
+
+mod capture;
