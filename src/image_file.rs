@@ -73,8 +73,7 @@ mod tests {
     use super::*;
 
     fn picture() -> DynamicImage {
-        let at =
-            |x: u32, y: u32| image::Rgb([(x * 7 % 256) as u8, (y * 11 % 256) as u8, (x * y % 256) as u8]);
+        let at = |x: u32, y: u32| image::Rgb([x * 7, y * 11, x * y].map(|value| value.to_le_bytes()[0]));
         RgbImage::from_fn(37, 23, at).into()
     }
 

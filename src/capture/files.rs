@@ -113,9 +113,13 @@ impl<'a> FilesSource<'a> {
         self.due.saturating_sub(self.clock.now().since(self.started))
     }
 
+    fn has_room(&self) -> bool {
+        !self.finished && self.under_way.len() < UNDER_WAY
+    }
+
     /// Reads the next file once nothing is left to pull, and pushes it when it is due.
     fn feed(&mut self) -> Result<(), CaptureError> {
-        if self.finished || self.under_way.len() == UNDER_WAY {
+        if !self.has_room() {
             return Ok(());
         }
         if self.upcoming.is_none() && (self.under_way.is_empty() || self.until_due().is_zero()) {
@@ -131,17 +135,15 @@ impl<'a> FilesSource<'a> {
         let Some(Shown { part_id, picture }) = self.upcoming.take() else { return Ok(()) };
         let timestamp = gst::ClockTime::try_from(self.due).ok();
         self.due = self.due.saturating_add(self.period);
-        let pushed = match picture {
-            Ok((caps, buffer)) => {
-                self.under_way.push_back(UnderWay { timestamp, part_id, problem: None });
-                self.push(caps, buffer, timestamp)
-            }
-            Err(problem) => {
-                self.under_way.push_back(UnderWay { timestamp, part_id, problem: Some(problem) });
-                Ok(gst::FlowSuccess::Ok)
-            }
+        let (picture, problem) = match picture {
+            Ok(picture) => (Some(picture), None),
+            Err(problem) => (None, Some(problem)),
         };
-        self.pushed(pushed)
+        self.under_way.push_back(UnderWay { timestamp, part_id, problem });
+        match picture {
+            Some((caps, buffer)) => self.push(caps, buffer, timestamp),
+            None => Ok(()),
+        }
     }
 
     fn push(
@@ -149,13 +151,13 @@ impl<'a> FilesSource<'a> {
         caps: gst::Caps,
         mut buffer: gst::Buffer,
         timestamp: Option<gst::ClockTime>,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+    ) -> Result<(), CaptureError> {
         if self.appsrc_caps.as_ref() != Some(&caps) {
             self.appsrc.set_caps(Some(&caps));
             self.appsrc_caps = Some(caps);
         }
         buffer.get_mut().expect("nobody else has the buffer yet").set_pts(timestamp);
-        self.appsrc.push_buffer(buffer)
+        self.pushed(self.appsrc.push_buffer(buffer))
     }
 
     fn pushed(&self, flow: Result<gst::FlowSuccess, gst::FlowError>) -> Result<(), CaptureError> {
@@ -191,8 +193,7 @@ impl FrameSource for FilesSource<'_> {
         if let Some(captured) = self.arrived.pop_front() {
             return Ok(Pulled::Captured(captured));
         }
-        let fed_up = self.finished || self.under_way.len() == UNDER_WAY;
-        let wait = if fed_up { timeout } else { timeout.min(self.until_due()) };
+        let wait = if self.has_room() { timeout.min(self.until_due()) } else { timeout };
         match self.pipeline.pull(wait)? {
             Pull::Sample(sample) => self.arrive(&sample),
             Pull::Nothing => {}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSrc};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::capture::copy::{self, Expected};
 use crate::capture::error::CaptureError;
@@ -25,7 +25,7 @@ const WAITING_FRAMES: u32 = 4;
 /// A pipeline that has been parsed. Dropping it sets it to NULL.
 #[derive(Debug)]
 pub(super) struct Pipeline {
-    pipeline: gst::Pipeline,
+    elements: gst::Pipeline,
     bus: gst::Bus,
     sink: AppSink,
 }
@@ -43,8 +43,8 @@ impl Pipeline {
     pub(super) fn parse(text: &str) -> Result<Self, CaptureError> {
         let element = gst::parse::launch(text).map_err(CaptureError::Unparsable)?;
         // A text of one single element gives that element and not a pipeline.
-        let pipeline = element.downcast::<gst::Pipeline>().map_err(|_| CaptureError::NoSink)?;
-        let sink = pipeline.by_name("frames").and_then(|element| element.downcast::<AppSink>().ok());
+        let elements = element.downcast::<gst::Pipeline>().map_err(|_| CaptureError::NoSink)?;
+        let sink = elements.by_name("frames").and_then(|element| element.downcast::<AppSink>().ok());
         let sink = sink.ok_or(CaptureError::NoSink)?;
         sink.set_max_buffers(WAITING_FRAMES);
         sink.set_drop(false);
@@ -54,26 +54,24 @@ impl Pipeline {
         // Else the sink would keep the last frame from its camera's buffer pool.
         sink.set_enable_last_sample(false);
 
-        let bus = pipeline.bus().expect("a pipeline has a bus");
+        let bus = elements.bus().expect("a pipeline has a bus");
         // An unread bus grows for ever, so it is given only what will be read.
         bus.set_sync_handler(|_, message| match message.type_() {
             gst::MessageType::Error => gst::BusSyncReply::Pass,
             _ => gst::BusSyncReply::Drop,
         });
-        Ok(Self { pipeline, bus, sink })
+        Ok(Self { elements, bus, sink })
     }
 
     /// The `appsrc name=camera` that image files are pushed into.
     pub(super) fn source(&self) -> Result<AppSrc, CaptureError> {
-        let source = self.pipeline.by_name("camera").and_then(|element| element.downcast().ok());
+        let source = self.elements.by_name("camera").and_then(|element| element.downcast().ok());
         source.ok_or(CaptureError::NoSource)
     }
 
     pub(super) fn start(&self) -> Result<(), CaptureError> {
-        match self.pipeline.set_state(gst::State::Playing) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.error_or(CaptureError::NotStarted)),
-        }
+        let change = self.elements.set_state(gst::State::Playing);
+        change.map(drop).map_err(|_| self.error_or(CaptureError::NotStarted))
     }
 
     /// Waits up to `timeout` for the next frame. Frames that came before an error are given first.
@@ -96,19 +94,34 @@ impl Pipeline {
     fn bus_error(&self) -> Option<CaptureError> {
         let message = self.bus.pop_filtered(&[gst::MessageType::Error])?;
         let gst::MessageView::Error(error) = message.view() else { return None };
-        let element = error.src().map_or_else(|| "pipeline".into(), |source| source.name().into());
+        let element = error.src().map_or_else(|| "pipeline".into(), given_name);
         let mut message = error.error().to_string();
-        if let Some(debug) = error.debug() {
-            let one_line = debug.split_whitespace().collect::<Vec<_>>().join(" ");
-            message = format!("{message} ({one_line})");
+        if let Some(text) = error.debug() {
+            debug!(element, %text, "element failed");
+            // The first line is a place in GStreamer's source, the rest is for people.
+            let details: Vec<&str> = text.lines().skip(1).map(str::trim).collect();
+            if !details.is_empty() {
+                message = format!("{message} ({})", details.join(" "));
+            }
         }
         Some(CaptureError::Element { element, message })
     }
 }
 
+/// The name of an element, or its kind if GStreamer made up the name: that one counts on with each life, and a
+/// loss that goes on would look like a new one each time.
+fn given_name(object: &gst::Object) -> String {
+    let name = object.name();
+    let kind = object.downcast_ref::<gst::Element>().and_then(gst::Element::factory).map(|kind| kind.name());
+    match kind {
+        Some(kind) if name.starts_with(kind.as_str()) => kind.into(),
+        _ => name.into(),
+    }
+}
+
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        if let Err(error) = self.pipeline.set_state(gst::State::Null) {
+        if let Err(error) = self.elements.set_state(gst::State::Null) {
             warn!(%error, "pipeline does not stop");
         }
     }

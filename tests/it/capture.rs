@@ -151,10 +151,8 @@ fn run(camera: &Camera, enough: &mut dyn FnMut(&Record) -> bool) -> Record {
 /// A source that does what is written; at the end of its script it is silent.
 struct Scripted(VecDeque<Result<Pulled, CaptureError>>);
 
-impl Scripted {
-    fn new(script: impl IntoIterator<Item = Result<Pulled, CaptureError>>) -> Box<Self> {
-        Box::new(Self(script.into_iter().collect()))
-    }
+fn scripted<'a>(script: impl IntoIterator<Item = Result<Pulled, CaptureError>>) -> Box<dyn FrameSource + 'a> {
+    Box::new(Scripted(script.into_iter().collect()))
 }
 
 impl FrameSource for Scripted {

@@ -1,5 +1,7 @@
 //! What every source of frames must do. A new kind of source adds one line at the end.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use csflowd::capture::{self, FrameSource, Pulled};
@@ -7,7 +9,7 @@ use csflowd::clock::{Clock, SystemClock};
 use csflowd::config::camera::{Camera, Files, Order, Source};
 use csflowd::frame::{BufferPool, Captured, Image, PixelFormat, PooledBuffer};
 
-use super::{Scripted, camera, next, size};
+use super::{camera, next, scripted, size};
 
 /// Opens the source under test: RGB, 37 by 23, at least three frames.
 type Open = for<'a> fn(&'a SystemClock, &'a BufferPool) -> Box<dyn FrameSource + 'a>;
@@ -59,8 +61,9 @@ camera_contract!(a_pipeline_keeps_the_contract, |clock, pool| {
 });
 
 camera_contract!(files_keep_the_contract, |clock, pool| {
-    // Read when opened and again when shown, so the folder stays.
-    let folder = tempfile::tempdir().unwrap().keep();
+    // The source reads it for as long as it lives, so a temporary folder would be gone too early.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("contract");
+    fs::create_dir_all(&folder).unwrap();
     image::RgbImage::new(37, 23).save(folder.join("part.png")).unwrap();
     let files = Files { folder, rate_hz: 100.0, repeat: true, order: Order::Sorted };
     let camera =
@@ -69,5 +72,5 @@ camera_contract!(files_keep_the_contract, |clock, pool| {
 });
 
 camera_contract!(a_script_keeps_the_contract, |clock, pool| {
-    Scripted::new((0..3).map(|_| Ok(Pulled::Captured(a_scripted_frame(clock, pool)))))
+    scripted((0..3).map(|_| Ok(Pulled::Captured(a_scripted_frame(clock, pool)))))
 });

@@ -27,7 +27,7 @@ fn files_of(camera: &mut Camera) -> &mut Files {
 
 /// A picture that is like no other picture of another `n`.
 fn picture(n: u32, width: u32, height: u32) -> RgbImage {
-    RgbImage::from_fn(width, height, |x, y| Rgb([(n * 20) as u8, (x * 5 % 256) as u8, (y * 7 % 256) as u8]))
+    RgbImage::from_fn(width, height, |x, y| Rgb([n * 20, x * 5, y * 7].map(|value| value.to_le_bytes()[0])))
 }
 
 fn name_of(frame: &Captured) -> &str {

@@ -10,20 +10,29 @@ use csflowd::events::Event;
 use csflowd::frame::Captured;
 use csflowd::health::CameraState;
 
-use super::{Record, Scripted, SteppingClock, camera, run, size, supervise};
+use super::{Record, SteppingClock, camera, run, scripted, size, supervise};
 
 fn lost(cause: &str) -> Result<Pulled, CaptureError> {
     Err(CaptureError::Element { element: "lens".into(), message: cause.into() })
 }
 
-fn frame(clock: &dyn Clock) -> Result<Pulled, CaptureError> {
-    Ok(Pulled::Captured(Captured { at: clock.now(), part_id: None, image: Err("no picture".into()) }))
+fn frame(clock: &dyn Clock) -> Pulled {
+    Pulled::Captured(Captured { at: clock.now(), part_id: None, image: Err("no picture".into()) })
+}
+
+/// Cause and pause of each loss that was told.
+fn losses(record: &Record) -> Vec<(&str, Duration)> {
+    let mut losses = Vec::new();
+    for event in &record.events {
+        if let Event::CameraLost { cause, retry_in, .. } = event {
+            losses.push((cause.as_str(), *retry_in));
+        }
+    }
+    losses
 }
 
 fn causes(record: &Record) -> Vec<&str> {
-    let cause =
-        |event| if let &Event::CameraLost { ref cause, .. } = event { Some(cause.as_str()) } else { None };
-    record.events.iter().filter_map(cause).collect()
+    losses(record).into_iter().map(|(cause, _)| cause).collect()
 }
 
 #[test]
@@ -102,17 +111,10 @@ fn pauses_grow_until_frames_come_again() {
         life += 1;
         // Each cause is a new one, so that each is told.
         let end = lost(&life.to_string());
-        Ok(if life == 5 { Scripted::new([frame(&clock), end]) } else { Scripted::new([end]) } as _)
+        Ok(if life == 5 { scripted([Ok(frame(&clock)), end]) } else { scripted([end]) })
     };
     let record = supervise(&camera, &clock, open, &mut |record| record.lost() >= 6);
-    let pauses: Vec<u128> = record
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            Event::CameraLost { retry_in, .. } => Some(retry_in.as_micros()),
-            _ => None,
-        })
-        .collect();
+    let pauses: Vec<u128> = losses(&record).iter().map(|(_, pause)| pause.as_micros()).collect();
     for (pause, full) in pauses.iter().zip([4000, 8000, 16000, 16000, 4000, 8000]) {
         assert!((full * 3 / 4..=full).contains(pause), "{pauses:?}");
     }
@@ -122,7 +124,7 @@ fn pauses_grow_until_frames_come_again() {
 #[test]
 fn a_loss_that_goes_on_is_told_once_a_minute() {
     let clock = SteppingClock::new(Duration::from_secs(1));
-    let open = &mut || Ok(Scripted::new([lost("unplugged")]) as _);
+    let open = &mut || Ok(scripted([lost("unplugged")]));
     let record = supervise(&camera(""), &clock, open, &mut |record| record.lost() >= 3);
     assert!(clock.now().mono >= Duration::from_mins(2), "three times, a minute apart");
     assert!(causes(&record).iter().all(|&cause| cause == "lens: unplugged"));
@@ -133,7 +135,7 @@ fn a_loss_that_goes_on_is_told_once_a_minute() {
 fn the_time_away_is_counted_from_the_last_frame() {
     let clock = SteppingClock::new(Duration::from_secs(1));
     let camera = Camera { stall: Duration::from_secs(10), ..camera("") };
-    let open = &mut || Ok(Scripted::new([frame(&clock)]) as _);
+    let open = &mut || Ok(scripted([Ok(frame(&clock))]));
     let record = supervise(&camera, &clock, open, &mut |record| record.frames.len() >= 2);
     assert_eq!(causes(&record)[0], "no frame for 10.0 s");
     let Some(Event::CameraBack { away, .. }) = record.events.get(1) else { panic!("{:?}", record.events) };
