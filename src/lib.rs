@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod calibrate;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;

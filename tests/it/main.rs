@@ -1,2 +1,6 @@
 //! Everything with a thread, a camera, a broker or a process in it, in one binary.
+
+#[cfg(test)]
+mod capture;
+#[cfg(test)]
 mod golden;

@@ -1,0 +1,144 @@
+//! What becomes of a camera that is lost, falls silent, ends or is asked to stop.
+
+use std::time::Duration;
+
+use csflowd::capture::Pulled;
+use csflowd::capture::error::CaptureError;
+use csflowd::clock::{Clock, SystemClock};
+use csflowd::config::camera::{Camera, Files, Order, Source};
+use csflowd::events::Event;
+use csflowd::frame::Captured;
+use csflowd::health::CameraState;
+
+use super::{Record, SteppingClock, camera, run, scripted, size, supervise};
+
+fn lost(cause: &str) -> Result<Pulled, CaptureError> {
+    Err(CaptureError::Element { element: "lens".into(), message: cause.into() })
+}
+
+fn frame(clock: &dyn Clock) -> Pulled {
+    Pulled::Captured(Captured { at: clock.now(), part_id: None, image: Err("no picture".into()) })
+}
+
+/// Cause and pause of each loss that was told.
+fn losses(record: &Record) -> Vec<(&str, Duration)> {
+    let mut losses = Vec::new();
+    for event in &record.events {
+        if let Event::CameraLost { cause, retry_in, .. } = event {
+            losses.push((cause.as_str(), *retry_in));
+        }
+    }
+    losses
+}
+
+fn causes(record: &Record) -> Vec<&str> {
+    losses(record).into_iter().map(|(cause, _)| cause).collect()
+}
+
+#[test]
+fn a_pipeline_that_ends_is_built_again_and_frames_go_on() {
+    let camera = camera("videotestsrc num-buffers=3 ! video/x-raw,format=RGB ! appsink name=frames");
+    let record = run(&camera, &mut |record| record.frames.len() >= 8);
+    assert!(record.frames.len() >= 8);
+    assert!(record.frames.iter().all(|frame| frame.image.is_ok()));
+    // Three frames from each life: the eighth comes in the third.
+    assert!(record.reconnects >= 2, "{record:?}");
+    let is_expected = |event: &Event| match event {
+        Event::CameraLost { cause, .. } => cause == "the stream has ended",
+        event => matches!(event, Event::CameraBack { .. }),
+    };
+    assert!(record.events.len() >= 4 && record.events.iter().all(is_expected), "{:?}", record.events);
+}
+
+#[test]
+fn a_pipeline_without_frames_and_without_error_is_lost() {
+    let caps = "video/x-raw,format=RGB,width=8,height=8,framerate=1/1";
+    let camera = Camera {
+        stall: Duration::from_millis(100),
+        ..camera(&format!("appsrc caps={caps} format=time is-live=true ! appsink name=frames"))
+    };
+    let record = run(&camera, &mut |record| record.lost() == 1);
+    assert_eq!(causes(&record), ["no frame for 0.1 s"]);
+    assert_eq!(record.state, Some(CameraState::Lost));
+}
+
+#[test]
+fn a_pipeline_that_cannot_be_built_is_tried_again_with_its_reason_told() {
+    let record = run(&camera("videotestsrc ! nosuchelement"), &mut |record| record.lost() == 1);
+    assert_eq!(causes(&record), ["pipeline does not parse: no element \"nosuchelement\""]);
+}
+
+#[test]
+fn a_stop_request_ends_a_camera_between_two_frames() {
+    let text = "videotestsrc is-live=true ! video/x-raw,format=RGB,framerate=100/1 ! appsink name=frames";
+    let record = run(&camera(text), &mut |record| record.frames.len() >= 3);
+    assert!(record.events.is_empty());
+    assert_eq!(record.state, Some(CameraState::Running));
+}
+
+#[test]
+fn a_stop_request_interrupts_the_longest_pause() {
+    let mut camera = camera("videotestsrc ! nosuchelement");
+    camera.retry = (Duration::from_hours(1), Duration::from_hours(1));
+    assert_eq!(run(&camera, &mut |record| record.lost() == 1).lost(), 1);
+}
+
+#[test]
+fn a_finite_source_ends_its_camera() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..3 {
+        image::RgbImage::new(4, 4).save(folder.path().join(format!("{n}.png"))).unwrap();
+    }
+    let files = Files { folder: folder.path().into(), rate_hz: 1000.0, repeat: false, order: Order::Sorted };
+    let camera = Camera {
+        source: Source::Files(files),
+        size: Some(size(4, 4)),
+        ..camera("appsrc name=camera ! appsink name=frames")
+    };
+    let record = run(&camera, &mut |_| false);
+    assert_eq!(record.frames.len(), 3);
+    assert_eq!(record.state, Some(CameraState::Ended));
+    assert_eq!(record.events, [Event::CameraEnded { camera: camera.id, frames: 3 }]);
+}
+
+#[test]
+fn pauses_grow_until_frames_come_again() {
+    let mut camera = camera("");
+    camera.retry = (Duration::from_millis(4), Duration::from_millis(16));
+    let clock = SystemClock::start();
+    let mut life = 0;
+    let open = &mut || {
+        life += 1;
+        // Each cause is a new one, so that each is told.
+        let end = lost(&life.to_string());
+        Ok(if life == 5 { scripted([Ok(frame(&clock)), end]) } else { scripted([end]) })
+    };
+    let record = supervise(&camera, &clock, open, &mut |record| record.lost() >= 6);
+    let pauses: Vec<u128> = losses(&record).iter().map(|(_, pause)| pause.as_micros()).collect();
+    for (pause, full) in pauses.iter().zip([4000, 8000, 16000, 16000, 4000, 8000]) {
+        assert!((full * 3 / 4..=full).contains(pause), "{pauses:?}");
+    }
+    assert_eq!(record.frames.len(), 1);
+}
+
+#[test]
+fn a_loss_that_goes_on_is_told_once_a_minute() {
+    let clock = SteppingClock::new(Duration::from_secs(1));
+    let open = &mut || Ok(scripted([lost("unplugged")]));
+    let record = supervise(&camera(""), &clock, open, &mut |record| record.lost() >= 3);
+    assert!(clock.now().mono >= Duration::from_mins(2), "three times, a minute apart");
+    assert!(causes(&record).iter().all(|&cause| cause == "lens: unplugged"));
+    assert_eq!(record.reconnects, 0, "it never came back");
+}
+
+#[test]
+fn the_time_away_is_counted_from_the_last_frame() {
+    let clock = SteppingClock::new(Duration::from_secs(1));
+    let camera = Camera { stall: Duration::from_secs(10), ..camera("") };
+    let open = &mut || Ok(scripted([Ok(frame(&clock))]));
+    let record = supervise(&camera, &clock, open, &mut |record| record.frames.len() >= 2);
+    assert_eq!(causes(&record)[0], "no frame for 10.0 s");
+    let Some(Event::CameraBack { away, .. }) = record.events.get(1) else { panic!("{:?}", record.events) };
+    assert!(*away >= Duration::from_secs(10), "{away:?}");
+    assert!(record.reconnects >= 1);
+}
