@@ -7,5 +7,6 @@ pub mod engine;
 pub mod events;
 pub mod frame;
 pub mod health;
+pub mod publish;
 pub mod shutdown;
 pub mod verdict;
