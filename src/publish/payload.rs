@@ -7,7 +7,10 @@ mod account;
 pub mod counters;
 pub mod event;
 pub mod heartbeat;
+pub mod region;
 pub mod result;
+#[cfg(test)]
+mod samples;
 pub mod status;
 pub mod verdict;
 

@@ -1,7 +1,6 @@
 //! `result`: the full record of a verdict, by long names.
 //!
-//! At most [`MAX_BYTES`]: if the regions would not fit, the least of them are left out and
-//! `regions_truncated` says so.
+//! Texts are cut, numbers rounded and regions at most 16, which keeps it below [`MAX_BYTES`] whatever happens.
 
 use std::time::SystemTime;
 
@@ -11,14 +10,14 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use super::verdict::wire_number;
-use super::{Origin, VERSION, decimals, milliseconds, significant, text, to_json};
+use super::{Origin, VERSION, decimals, milliseconds, region, significant, text, to_json};
 use crate::frame::Size;
-use crate::verdict::regions::Region;
-use crate::verdict::{Evaluation, Outcome, StageTimes, Verdict};
+use crate::verdict::{Outcome, StageTimes, Verdict};
 
+/// Many clients and brokers stop at 10 kB.
 pub const MAX_BYTES: usize = 8000;
 
-/// Digits of map values and probabilities.
+/// Digits of a probability.
 const DIGITS: usize = 6;
 
 /// The record of one verdict. Sent until the broker has acknowledged it, so it may come twice: by `seq` and
@@ -63,8 +62,6 @@ pub struct Payload<'a> {
     /// `code` as a word; absent if 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     code_text: Option<&'static str>,
-    /// True only if `evaluation` is 1.
-    pass: bool,
     /// Anomaly score, higher is worse.
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
@@ -101,7 +98,7 @@ pub struct Payload<'a> {
     cell_px: Option<f64>,
     /// Worst first.
     #[schemars(length(max = 16))]
-    regions: Vec<RegionPayload>,
+    regions: Vec<region::Payload>,
     /// How many there were, listed or not.
     region_count: usize,
     regions_truncated: bool,
@@ -134,47 +131,9 @@ struct Frame {
     height: u32,
 }
 
-/// A connected defect area: frame pixels, origin top left, and millimetres if the product is calibrated.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Region", deny_unknown_fields)]
-struct RegionPayload {
-    x: f64,
-    y: f64,
-    w: f64,
-    h: f64,
-    /// Centroid.
-    cx: f64,
-    cy: f64,
-    area_px: f64,
-    /// Largest value of the anomaly map inside.
-    peak: f64,
-    /// Mean value of the anomaly map inside.
-    mean: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    x_mm: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    y_mm: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    w_mm: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    h_mm: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cx_mm: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cy_mm: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    area_mm2: Option<f64>,
-}
-
 /// The record of `verdict`, as it is sent the first time; `random` makes its id unique.
 pub fn encode(verdict: &Verdict, origin: &Origin<'_>, random: u128) -> Vec<u8> {
-    let mut payload = Payload::new(verdict, origin, random);
-    let mut bytes = to_json(&payload);
-    while bytes.len() > MAX_BYTES && payload.regions.pop().is_some() {
-        payload.regions_truncated = true;
-        bytes = to_json(&payload);
-    }
-    bytes
+    to_json(&Payload::new(verdict, origin, random))
 }
 
 /// The same record, marked as one that did not go out at once.
@@ -210,7 +169,6 @@ impl<'a> Payload<'a> {
                 Outcome::NotInspected(reason) => Some(reason.text()),
                 Outcome::Good | Outcome::Anomalous | Outcome::Undecidable => None,
             },
-            pass: outcome.evaluation() == Evaluation::Ok,
             score: judgement.score.filter(|score| score.is_finite()),
             threshold: recipe.map(|recipe| recipe.threshold).filter(|threshold| threshold.is_finite()),
             guard_band: recipe.map(|recipe| recipe.guard_band).filter(|band| band.is_finite()),
@@ -225,7 +183,7 @@ impl<'a> Payload<'a> {
             precision: recipe.map(|recipe| recipe.precision),
             frame: judgement.frame.map(|Size { width, height }| Frame { width, height }),
             cell_px: Some(decimals(regions.cell_px, 1)).filter(|&cell| cell > 0.0),
-            regions: regions.worst.iter().map(|region| RegionPayload::new(region, mm_per_px)).collect(),
+            regions: regions.worst.iter().map(|region| region::Payload::new(region, mm_per_px)).collect(),
             region_count: regions.total,
             regions_truncated: regions.total > regions.worst.len(),
             bundle_sha256: recipe.map(|recipe| text(&recipe.bundle_sha256)),
@@ -248,36 +206,6 @@ impl ProcessingTimes {
     }
 }
 
-impl RegionPayload {
-    fn new(region: &Region, mm_per_px: Option<f64>) -> Self {
-        let px = |length| decimals(length, 1);
-        let mm = |length: f64| mm_per_px.map(|scale| decimals(length * scale, 3));
-        Self {
-            x: px(region.x),
-            y: px(region.y),
-            w: px(region.w),
-            h: px(region.h),
-            cx: px(region.cx),
-            cy: px(region.cy),
-            area_px: px(region.area_px),
-            peak: map_value(region.peak),
-            mean: map_value(region.mean),
-            x_mm: mm(region.x),
-            y_mm: mm(region.y),
-            w_mm: mm(region.w),
-            h_mm: mm(region.h),
-            cx_mm: mm(region.cx),
-            cy_mm: mm(region.cy),
-            area_mm2: mm_per_px.map(|scale| decimals(region.area_px * scale * scale, 3)),
-        }
-    }
-}
-
-/// What is not finite is worse than can be said, as in the map itself.
-fn map_value(value: f64) -> f64 {
-    significant(value, DIGITS).unwrap_or(f64::from(f32::MAX))
-}
-
 fn result_id(created: SystemTime, random: u128) -> String {
     let since = created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Ulid::from_parts(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), random).to_string()
@@ -285,4 +213,81 @@ fn result_id(created: SystemTime, random: u128) -> String {
 
 fn rfc3339(time: SystemTime) -> String {
     format!("{:.3}", Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::super::samples::{ORIGIN, anomalous, any_verdict, good, largest, not_inspected};
+    use super::*;
+    use crate::publish::schema::{Kind, schema};
+
+    fn text_of(verdict: &Verdict) -> String {
+        String::from_utf8(encode(verdict, &ORIGIN, 7)).unwrap()
+    }
+
+    #[test]
+    fn a_good_part_has_no_regions() {
+        assert_snapshot!(text_of(&good()), @r#"{"v":1,"result_id":"01K742SG4J0000000000000007","boot_id":"01K7000000000000000000BOOT","seq":123456,"station":"cell-2","camera":"top","trigger_id":7,"product":"cover","result_state":1,"evaluation":1,"code":0,"score":8.25,"threshold":10.5,"guard_band":0.5,"p_value":0.00497512,"late":false,"replayed":false,"creation_time":"2025-10-09T08:53:20.146Z","capture_time":"2025-10-09T08:53:20.123Z","capture_time_source":"arrival","processing_times":{"queue_ms":0.31,"preprocess_ms":2.045,"inference_ms":18.5,"postprocess_ms":0.4,"total_ms":23.0},"device":"cpu","precision":"f32","frame":{"width":1024,"height":768},"cell_px":32.0,"regions":[],"region_count":0,"regions_truncated":false,"bundle_sha256":"3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e","config_sha256":"c0ffee","software":"csflowd 0.1.0"}"#);
+    }
+
+    #[test]
+    fn an_anomalous_part_has_regions_in_pixels_and_millimetres() {
+        assert_snapshot!(text_of(&anomalous()), @r#"{"v":1,"result_id":"01K742SG4J0000000000000007","boot_id":"01K7000000000000000000BOOT","seq":123456,"station":"cell-2","camera":"top","trigger_id":7,"part_id":"A1B2C3D4","product":"cover","result_state":1,"evaluation":2,"code":0,"score":12.345678,"threshold":10.5,"guard_band":0.5,"p_value":0.00497512,"late":false,"replayed":false,"creation_time":"2025-10-09T08:53:20.146Z","capture_time":"2025-10-09T08:53:20.123Z","capture_time_source":"arrival","processing_times":{"queue_ms":0.31,"preprocess_ms":2.045,"inference_ms":18.5,"postprocess_ms":0.4,"total_ms":23.0},"device":"cpu","precision":"f32","frame":{"width":1024,"height":768},"cell_px":32.0,"regions":[{"x":500.0,"y":290.0,"w":24.0,"h":21.0,"cx":512.0,"cy":300.5,"area_px":504.0,"peak":31.5,"mean":10.5,"x_mm":25.0,"y_mm":14.5,"w_mm":1.2,"h_mm":1.05,"cx_mm":25.602,"cy_mm":15.025,"area_mm2":1.26},{"x":96.0,"y":290.0,"w":24.0,"h":21.0,"cx":108.0,"cy":300.5,"area_px":504.0,"peak":14.0,"mean":4.66667,"x_mm":4.8,"y_mm":14.5,"w_mm":1.2,"h_mm":1.05,"cx_mm":5.402,"cy_mm":15.025,"area_mm2":1.26}],"region_count":2,"regions_truncated":false,"bundle_sha256":"3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e","config_sha256":"c0ffee","software":"csflowd 0.1.0"}"#);
+    }
+
+    #[test]
+    fn a_part_nobody_looked_at_says_why() {
+        assert_snapshot!(text_of(&not_inspected()), @r#"{"v":1,"result_id":"01K742SG4J0000000000000007","boot_id":"01K7000000000000000000BOOT","seq":123456,"station":"cell-2","camera":"top","trigger_id":7,"result_state":3,"evaluation":0,"code":12,"code_text":"FRAME_DROPPED","late":false,"replayed":false,"creation_time":"2025-10-09T08:53:20.146Z","capture_time":"2025-10-09T08:53:20.123Z","capture_time_source":"arrival","processing_times":{"queue_ms":0.0,"preprocess_ms":0.0,"inference_ms":0.0,"postprocess_ms":0.0,"total_ms":23.0},"regions":[],"region_count":0,"regions_truncated":false,"config_sha256":"c0ffee","software":"csflowd 0.1.0"}"#);
+    }
+
+    #[test]
+    fn the_largest_record_fits_with_all_its_regions() {
+        let text = text_of(&largest());
+        assert!((6000..MAX_BYTES).contains(&text.len()), "{} bytes", text.len());
+        let payload: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(payload["regions"].as_array().unwrap().len(), 16);
+        assert_eq!(payload["regions_truncated"], true);
+    }
+
+    #[test]
+    fn only_the_key_replayed_changes_in_a_replay() {
+        let mut verdict = good();
+        let recipe = verdict.judgement.recipe.as_mut().unwrap();
+        std::sync::Arc::get_mut(recipe).unwrap().product = r#"","replayed":false"#.into();
+        let first = text_of(&verdict);
+        let again = String::from_utf8(replayed(first.as_bytes())).unwrap();
+        assert_eq!(again.replace(r#""replayed":true"#, r#""replayed":false"#), first);
+        let payload: Value = serde_json::from_str(&again).unwrap();
+        assert_eq!(
+            (&payload["replayed"], &payload["product"]),
+            (&true.into(), &r#"","replayed":false"#.into())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_fits_and_is_valid(verdict in any_verdict()) {
+            let validator = jsonschema::validator_for(&schema(Kind::Result)).unwrap();
+            let bytes = encode(&verdict, &ORIGIN, 7);
+            prop_assert!(bytes.len() <= MAX_BYTES, "{} bytes", bytes.len());
+            prop_assert!(bytes.iter().all(|byte| (b' '..=b'~').contains(byte)));
+            let payload: Value = serde_json::from_slice(&bytes).unwrap();
+            prop_assert!(validator.is_valid(&payload), "{payload}");
+            prop_assert_eq!(&payload["seq"], &Value::from(verdict.seq));
+            prop_assert_eq!(&payload["camera"], &Value::from(verdict.trigger.camera.as_str()));
+            prop_assert_eq!(&payload["late"], &Value::from(verdict.late));
+            prop_assert_eq!(&payload["evaluation"], &Value::from(verdict.judgement.outcome.evaluation() as u8));
+            if let Some(score) = payload.get("score") {
+                // serde_json reads a float to the last digit but one.
+                let (read, meant) = (score.as_f64().unwrap(), verdict.judgement.score.unwrap());
+                prop_assert!((read - meant).abs() <= meant.abs() * 1e-15, "{read} for {meant}");
+            }
+            let again: Value = serde_json::from_slice(&replayed(&bytes)).unwrap();
+            prop_assert_eq!(&again["replayed"], &Value::from(true));
+        }
+    }
 }

@@ -119,3 +119,79 @@ impl<'a> Payload<'a> {
 pub fn wire_number(number: u32) -> u32 {
     number & 0x7fff_ffff
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::super::samples::{anomalous, any_verdict, good, largest, moment, not_inspected};
+    use super::*;
+    use crate::frame::PartId;
+    use crate::publish::schema::{Kind, schema};
+    use crate::verdict::{Outcome, Reason};
+
+    fn text_of(verdict: &Verdict) -> String {
+        String::from_utf8(encode(verdict, moment(148))).unwrap()
+    }
+
+    #[test]
+    fn a_good_part_passes() {
+        assert_snapshot!(text_of(&good()), @r#"{"v":1,"seq":123456,"trig":7,"rs":1,"ev":1,"code":0,"pass":true,"score":8.25,"thr":10.5,"n":0,"ts_s":1760000000,"ts_ms":123,"lat_ms":25.0,"mdl":"3f9a1c2e"}"#);
+    }
+
+    #[test]
+    fn an_anomalous_part_shows_its_worst_region() {
+        assert_snapshot!(text_of(&anomalous()), @r#"{"v":1,"seq":123456,"trig":7,"part":"A1B2C3D4","rs":1,"ev":2,"code":0,"pass":false,"score":12.3457,"thr":10.5,"n":2,"cx":512.0,"cy":300.5,"ts_s":1760000000,"ts_ms":123,"lat_ms":25.0,"mdl":"3f9a1c2e"}"#);
+    }
+
+    #[test]
+    fn a_part_nobody_looked_at_has_a_code_and_neither_score_nor_model() {
+        assert_snapshot!(text_of(&not_inspected()), @r#"{"v":1,"seq":123456,"trig":7,"rs":3,"ev":0,"code":12,"pass":false,"n":0,"ts_s":1760000000,"ts_ms":123,"lat_ms":25.0}"#);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_first_the_centroid_then_the_score() {
+        let mut verdict = anomalous();
+        verdict.trigger.part_id = Some(PartId::new(&"p".repeat(64)).unwrap());
+        let keys = |verdict: &Verdict| {
+            let payload: Value = serde_json::from_str(&text_of(verdict)).unwrap();
+            assert_eq!(payload["part"].as_str().unwrap().len(), 64);
+            ["cx", "cy", "score", "thr"].map(|key| payload.get(key).is_some())
+        };
+        assert_eq!(keys(&verdict), [true, true, true, true], "a long part id alone costs nothing");
+        verdict.seq = u64::MAX;
+        assert_eq!(keys(&verdict), [false, false, true, true]);
+        assert_eq!(keys(&largest()), [false, false, false, false]);
+
+        let mut largest = largest();
+        largest.judgement.outcome = Outcome::NotInspected(Reason::Timeout);
+        assert_eq!(encode(&largest, moment(u64::from(u32::MAX))).len(), 242);
+    }
+
+    proptest! {
+        #[test]
+        fn every_verdict_fits_and_keeps_what_the_plc_acts_on(verdict in any_verdict()) {
+            let validator = jsonschema::validator_for(&schema(Kind::Verdict)).unwrap();
+            let bytes = encode(&verdict, verdict.decided);
+            prop_assert!(bytes.len() <= MAX_BYTES, "{} bytes", bytes.len());
+            prop_assert!(bytes.iter().all(|byte| (b' '..=b'~').contains(byte)));
+            let payload: Value = serde_json::from_slice(&bytes).unwrap();
+            prop_assert!(validator.is_valid(&payload), "{payload}");
+
+            let outcome = verdict.judgement.outcome;
+            prop_assert_eq!(&payload["seq"], &Value::from(verdict.seq));
+            prop_assert_eq!(&payload["trig"], &Value::from(verdict.trigger.published_number & 0x7fff_ffff));
+            prop_assert_eq!(payload.get("part").and_then(Value::as_str), verdict.trigger.part_id.as_ref().map(|p| p.as_str()));
+            prop_assert_eq!(&payload["ev"], &Value::from(outcome.evaluation() as u8));
+            prop_assert_eq!(&payload["rs"], &Value::from(outcome.result_state() as u8));
+            prop_assert_eq!(&payload["code"], &Value::from(outcome.code()));
+            prop_assert_eq!(&payload["pass"], &Value::from(outcome.evaluation() == Evaluation::Ok));
+            if let Some(score) = payload.get("score") {
+                let (read, meant) = (score.as_f64().unwrap(), verdict.judgement.score.unwrap());
+                prop_assert!((read - meant).abs() <= meant.abs() * 5.1e-6, "{read} for {meant}");
+            }
+        }
+    }
+}
