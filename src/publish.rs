@@ -20,6 +20,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, never, select};
 use rand::RngExt;
 use rand_pcg::Pcg64;
+use tracing::error;
 
 use crate::clock::{Clock, Moment};
 use crate::config::mqtt::Mqtt;
@@ -65,17 +66,16 @@ pub fn run(station: &Station<'_>, clock: &dyn Clock, verdicts: &Receiver<Verdict
         station.health.publish.beat(now);
         let next = publisher.attend(now);
         if stop_by.is_some_and(|by| now.mono >= by || publisher.is_done(told)) {
-            break;
+            return publisher.say_goodbye(clock);
         }
         let heard = publisher.broker.heard();
         let told_now = if publisher.broker.is_connected() { told } else { &no_events };
         select! {
-            recv(verdicts) -> verdict => match verdict {
-                Ok(verdict) => publisher.verdict(&verdict, clock.now()),
-                Err(RecvError) => {
-                    verdicts = &no_verdicts;
-                    stop_by = Some(clock.now().mono + DRAIN);
-                }
+            recv(verdicts) -> verdict => if let Ok(verdict) = verdict {
+                publisher.verdict(&verdict, clock.now());
+            } else {
+                verdicts = &no_verdicts;
+                stop_by = Some(clock.now().mono + DRAIN);
             },
             recv(told_now) -> event => match event {
                 Ok(event) => publisher.event(&event, clock.now()),
@@ -85,7 +85,6 @@ pub fn run(station: &Station<'_>, clock: &dyn Clock, verdicts: &Receiver<Verdict
             default(next.saturating_sub(now.mono)) => {}
         }
     }
-    publisher.say_goodbye(clock);
 }
 
 struct Publisher<'a> {
@@ -124,7 +123,7 @@ impl<'a> Publisher<'a> {
         let retry = self.broker.attend(now);
         self.send_results(now);
         if self.lost > 0 && self.losses.is_due(now) {
-            self.station.events.tell(Event::ResultsDropped { count: std::mem::take(&mut self.lost) });
+            self.tell_losses();
         }
         let delivery = Delivery { last_seq: self.last_seq, results_queued: self.outbox.len() };
         let bulletin = self.bulletin.attend(&mut self.broker, &self.topics, delivery, now);
@@ -142,7 +141,7 @@ impl<'a> Publisher<'a> {
         }
         let payload = result::encode(verdict, &self.station.origin, self.rng.random());
         if self.outbox.append(Entry { camera: camera.clone(), payload }) {
-            counters.results_dropped.fetch_add(1, Relaxed);
+            self.count_dropped(1);
             self.lost += 1;
         }
     }
@@ -189,23 +188,32 @@ impl<'a> Publisher<'a> {
     }
 
     fn say_goodbye(&mut self, clock: &dyn Clock) {
-        let now = clock.now();
-        let left = u64::try_from(self.outbox.len()).unwrap_or(u64::MAX);
-        self.station.health.counters.results_dropped.fetch_add(left, Relaxed);
-        if self.lost + left > 0 {
-            let event = Event::ResultsDropped { count: self.lost + left };
-            self.station.events.tell(event.clone());
-            self.event(&Told { event, at: now }, now);
+        if self.lost > 0 {
+            self.tell_losses();
         }
-        let delivery = Delivery { last_seq: self.last_seq, results_queued: 0 };
-        self.bulletin.last_words(&mut self.broker, &self.topics, delivery, now);
-        self.hear_until(clock, |broker| broker.is_idle());
+        let delivery = Delivery { last_seq: self.last_seq, results_queued: self.outbox.len() };
+        self.bulletin.last_words(&mut self.broker, &self.topics, delivery, clock.now());
+        self.hear_until(clock, Broker::is_idle);
         self.broker.close();
-        self.hear_until(clock, |broker| !broker.is_connected());
+        self.hear_until(clock, |_| false);
+        if !self.outbox.is_empty() {
+            let count = self.outbox.len();
+            error!(count, "results given up: stopped before the broker acknowledged them");
+            self.count_dropped(count);
+        }
     }
 
-    /// Listens to the broker until it is as wanted, for [`GOODBYE`] at most.
-    fn hear_until(&mut self, clock: &dyn Clock, wanted: impl Fn(&Broker<'_>) -> bool) {
+    fn tell_losses(&mut self) {
+        self.station.events.tell(Event::ResultsDropped { count: std::mem::take(&mut self.lost) });
+    }
+
+    fn count_dropped(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.station.health.counters.results_dropped.fetch_add(count, Relaxed);
+    }
+
+    /// Listens to the broker until it is as wanted or gone, for [`GOODBYE`] at most.
+    fn hear_until(&mut self, clock: &dyn Clock, wanted: fn(&Broker<'a>) -> bool) {
         let end = clock.now().mono + GOODBYE;
         while self.broker.is_connected() && !wanted(&self.broker) {
             let left = end.saturating_sub(clock.now().mono);

@@ -28,7 +28,7 @@ pub enum Failure {
     #[error("connection to broker {broker} broke")]
     Broken { broker: String, source: StateError },
     #[error("connection to broker {broker} is out of order")]
-    Protocol { broker: String, source: ConnectionError },
+    Protocol { broker: String, source: Box<ConnectionError> },
     #[error("connection to broker {broker} ended without a word")]
     Vanished { broker: String },
     #[error("no thread for the connection to the broker")]
@@ -55,7 +55,7 @@ impl Failure {
             ConnectionError::Tls(source) => Self::Tls { broker, source },
             ConnectionError::MqttState(source) => Self::Broken { broker, source },
             source @ (ConnectionError::NotConnAck(_) | ConnectionError::RequestsDone) => {
-                Self::Protocol { broker, source }
+                Self::Protocol { broker, source: Box::new(source) }
             }
         }
     }

@@ -116,7 +116,9 @@ mod tests {
     #[test]
     fn entries_go_out_in_order_and_stay_until_acknowledged() {
         let mut outbox = Outbox::new(10);
-        (0..3).for_each(|n| assert!(!outbox.append(entry(n))));
+        for number in 0..3 {
+            assert!(!outbox.append(entry(number)));
+        }
         let handed = hand_out(&mut outbox);
         assert_eq!(
             handed.iter().map(|h| (h.1, h.2)).collect::<Vec<_>>(),
@@ -131,7 +133,9 @@ mod tests {
         let again = hand_out(&mut outbox);
         let numbers: Vec<_> = again.iter().map(|h| (h.1, h.2)).collect();
         assert_eq!(numbers, [(0, true), (2, true), (3, true), (4, false)]);
-        again.iter().for_each(|h| outbox.acknowledged(h.0));
+        for (id, ..) in again {
+            outbox.acknowledged(id);
+        }
         assert!(outbox.is_empty());
     }
 

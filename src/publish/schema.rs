@@ -70,3 +70,45 @@ impl Transform for WithoutNull {
         transform_subschemas(self, schema);
     }
 }
+
+/// Fails with what is wrong with a message.
+#[cfg(test)]
+#[track_caller]
+pub(super) fn assert_valid(kind: Kind, message: &[u8]) {
+    let message = serde_json::from_slice(message).unwrap();
+    let validator = jsonschema::validator_for(&schema(kind)).unwrap();
+    let errors: Vec<_> = validator.iter_errors(&message).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{message}: {errors:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_schema_allows_null_or_unknown_keys() {
+        for kind in Kind::ALL {
+            let schema = schema(kind);
+            assert!(!schema.to_string().contains("null"), "{schema}");
+            assert_eq!(schema["additionalProperties"], false, "{schema}");
+            for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
+                let is_closed =
+                    definition["additionalProperties"] == false || definition.get("enum").is_some();
+                assert!(is_closed, "{name}: {definition}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_verdict_schema_bounds_what_a_plc_stores_in_small_integers() {
+        let schema = schema(Kind::Verdict);
+        for (key, max) in
+            [("rs", 4), ("ev", 3), ("code", 99), ("n", 65_535), ("ts_ms", 999), ("trig", 0x7fff_ffff)]
+        {
+            let property = &schema["properties"][key];
+            assert_eq!((&property["minimum"], &property["maximum"]), (&0.into(), &max.into()), "{key}");
+        }
+        let required = ["v", "seq", "trig", "rs", "ev", "code", "pass", "n", "ts_s", "ts_ms", "lat_ms"];
+        assert_eq!(schema["required"], Value::from(required.to_vec()));
+    }
+}

@@ -119,3 +119,26 @@ impl NotInspected {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{ORIGIN, moment};
+    use super::*;
+    use crate::publish::schema::{Kind, assert_valid};
+    use crate::verdict::Outcome;
+
+    #[test]
+    fn the_account_balances_and_every_reason_has_a_key() {
+        let counters = Counters::default();
+        counters.triggers.store(13, Relaxed);
+        for outcome in Reason::ALL.map(Outcome::NotInspected).into_iter().chain([Outcome::Good]) {
+            counters.count(outcome);
+        }
+        let delivery = Delivery { last_seq: Some(4711), results_queued: 1 };
+        let bytes = encode(&ORIGIN, &counters, delivery, moment(65_000));
+        assert_valid(Kind::Counters, &bytes);
+        assert_snapshot!(String::from_utf8(bytes).unwrap(), @r#"{"v":1,"station":"cell-2","boot_id":"01K7000000000000000000BOOT","uptime_s":65,"last_seq":4711,"triggers":13,"ok":1,"not_ok":0,"not_decidable":0,"not_inspected":{"no_frame":1,"frame_corrupt":1,"frame_dropped":1,"frame_frozen":1,"timeout":1,"model_error":1,"device_lost":1,"image_out_of_range":1,"not_ready":1,"view_missing":1},"open":2,"late":0,"published":0,"acknowledged":0,"verdicts_unsent":0,"results_queued":1,"results_dropped":0,"events_dropped":0,"ts_s":1760000065}"#);
+    }
+}

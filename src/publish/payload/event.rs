@@ -55,3 +55,32 @@ pub fn encode(told: &Told, origin: &Origin<'_>) -> Vec<u8> {
         ts_ms,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{ORIGIN, moment};
+    use super::*;
+    use crate::events::Event;
+    use crate::publish::schema::{Kind, assert_valid};
+
+    fn text_of(event: Event) -> String {
+        let bytes = encode(&Told { event, at: moment(5) }, &ORIGIN);
+        assert_valid(Kind::Event, &bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn an_event_names_its_camera_and_its_text_is_ascii() {
+        let camera = CameraId::new("top").unwrap();
+        let (cause, retry_in) = ("Gerät nicht gefunden".into(), std::time::Duration::from_secs(1));
+        assert_snapshot!(text_of(Event::CameraLost { camera, cause, retry_in }), @r#"{"v":1,"event":"CAMERA_LOST","level":"WARNING","station":"cell-2","camera":"top","text":"Ger\u00e4t nicht gefunden; next try in 1.0 s","ts_s":1760000000,"ts_ms":5}"#);
+    }
+
+    #[test]
+    fn a_long_sentence_is_cut() {
+        let text = text_of(Event::ConfigRefused { cause: "x".repeat(1000) });
+        assert!(text.contains(&"x".repeat(256)) && !text.contains(&"x".repeat(257)), "{text}");
+    }
+}

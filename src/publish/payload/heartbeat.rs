@@ -53,3 +53,24 @@ pub fn encode(origin: &Origin<'_>, counters: &Counters, beat: u32, now: Moment) 
         ts_s: unix_time(now.utc).0,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{ORIGIN, moment};
+    use super::*;
+    use crate::publish::schema::{Kind, assert_valid};
+    use crate::verdict::Outcome;
+
+    #[test]
+    fn a_heartbeat_balances_whatever_open_said_when_it_was_read() {
+        let counters = Counters::default();
+        counters.triggers.store(3, Relaxed);
+        counters.open.store(7, Relaxed);
+        counters.count(Outcome::Anomalous);
+        let bytes = encode(&ORIGIN, &counters, u32::MAX, moment(1000));
+        assert_valid(Kind::Heartbeat, &bytes);
+        assert_snapshot!(String::from_utf8(bytes).unwrap(), @r#"{"v":1,"beat":2147483647,"station":"cell-2","triggers":3,"ok":0,"not_ok":1,"not_decidable":0,"not_inspected":0,"open":2,"late":0,"ts_s":1760000001}"#);
+    }
+}

@@ -43,15 +43,15 @@ pub struct Status<'a> {
     /// Why the state is not READY: a stable word, and a camera's name behind it where it is about one.
     reasons: Vec<String>,
     /// Empty when OFFLINE.
-    cameras: Vec<Camera<'a>>,
+    cameras: Vec<View<'a>>,
     /// When it was sent, seconds since 1970, UTC. Absent in the last will: nobody knows when that is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     ts_s: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct Camera<'a> {
+#[schemars(rename = "Camera", deny_unknown_fields)]
+struct View<'a> {
     #[schemars(length(max = 64))]
     camera: &'a str,
     /// STARTING, RUNNING, LOST or ENDED.
@@ -133,7 +133,7 @@ fn offline<'a>(origin: &Origin<'a>, reason: &str) -> Status<'a> {
     }
 }
 
-fn cameras(health: &Health) -> Vec<Camera<'_>> {
+fn cameras(health: &Health) -> Vec<View<'_>> {
     let state = |state| match state {
         CameraState::Starting => "STARTING",
         CameraState::Running => "RUNNING",
@@ -143,11 +143,73 @@ fn cameras(health: &Health) -> Vec<Camera<'_>> {
     health
         .cameras
         .iter()
-        .map(|camera| Camera {
+        .map(|camera| View {
             camera: camera.id.as_str(),
             state: state(camera.state()),
             frames: camera.frames.load(Relaxed),
             reconnects: camera.reconnects.load(Relaxed),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{ORIGIN, moment};
+    use super::*;
+    use crate::frame::CameraId;
+    use crate::publish::schema::{Kind, assert_valid};
+
+    fn station() -> Health {
+        let health = Health::new(["top", "side"].map(|name| CameraId::new(name).unwrap()));
+        health.inference.beat(moment(0));
+        health
+    }
+
+    fn text_of(status: &Status<'_>) -> String {
+        assert_valid(Kind::Status, &status.encode());
+        String::from_utf8(status.encode()).unwrap()
+    }
+
+    #[test]
+    fn a_station_is_ready_when_the_model_is_and_no_camera_is_missing() {
+        let health = station();
+        let state = || of(&health, &ORIGIN, moment(0)).state;
+        assert_eq!(state(), State::NotReady);
+        health.model.set_state(ModelState::Ready);
+        assert_eq!(state(), State::NotReady);
+        health.cameras[0].set_state(CameraState::Running);
+        health.cameras[1].set_state(CameraState::Ended);
+        assert_eq!(state(), State::Ready);
+        assert_eq!(of(&health, &ORIGIN, moment(3001)).state, State::Busy);
+        health.cameras[0].set_state(CameraState::Lost);
+        assert_eq!(state(), State::Error);
+        health.cameras[0].set_state(CameraState::Running);
+        health.model.set_state(ModelState::Failed);
+        assert_eq!(state(), State::Error);
+    }
+
+    #[test]
+    fn every_reason_is_told_not_only_the_worst() {
+        let health = station();
+        health.cameras[1].set_state(CameraState::Lost);
+        assert_snapshot!(text_of(&of(&health, &ORIGIN, moment(0))), @r#"{"v":1,"state":"ERROR","station":"cell-2","product":"cover","boot_id":"01K7000000000000000000BOOT","reasons":["MODEL_LOADING","CAMERA_STARTING top","CAMERA_LOST side"],"cameras":[{"camera":"top","state":"STARTING","frames":0,"reconnects":0},{"camera":"side","state":"LOST","frames":0,"reconnects":0}],"ts_s":1760000000}"#);
+    }
+
+    #[test]
+    fn the_last_will_knows_no_time_and_no_cameras() {
+        assert_snapshot!(text_of(&last_will(&ORIGIN)), @r#"{"v":1,"state":"OFFLINE","station":"cell-2","product":"cover","boot_id":"01K7000000000000000000BOOT","reasons":["CONNECTION_LOST"],"cameras":[]}"#);
+        assert_snapshot!(text_of(&stopped(&ORIGIN, moment(0))), @r#"{"v":1,"state":"OFFLINE","station":"cell-2","product":"cover","boot_id":"01K7000000000000000000BOOT","reasons":["STOPPED"],"cameras":[],"ts_s":1760000000}"#);
+    }
+
+    #[test]
+    fn frames_and_time_going_on_are_no_change_of_status() {
+        let health = station();
+        let before = of(&health, &ORIGIN, moment(0));
+        health.cameras[0].frames.fetch_add(1, Relaxed);
+        assert!(of(&health, &ORIGIN, moment(2000)).tells_the_same_as(&before));
+        health.cameras[0].reconnects.fetch_add(1, Relaxed);
+        assert!(!of(&health, &ORIGIN, moment(2000)).tells_the_same_as(&before));
+    }
 }

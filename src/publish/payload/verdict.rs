@@ -183,7 +183,7 @@ mod tests {
             let outcome = verdict.judgement.outcome;
             prop_assert_eq!(&payload["seq"], &Value::from(verdict.seq));
             prop_assert_eq!(&payload["trig"], &Value::from(verdict.trigger.published_number & 0x7fff_ffff));
-            prop_assert_eq!(payload.get("part").and_then(Value::as_str), verdict.trigger.part_id.as_ref().map(|p| p.as_str()));
+            prop_assert_eq!(payload.get("part").and_then(Value::as_str), verdict.trigger.part_id.as_ref().map(PartId::as_str));
             prop_assert_eq!(&payload["ev"], &Value::from(outcome.evaluation() as u8));
             prop_assert_eq!(&payload["rs"], &Value::from(outcome.result_state() as u8));
             prop_assert_eq!(&payload["code"], &Value::from(outcome.code()));
