@@ -121,12 +121,12 @@ impl<'a> Publisher<'a> {
     /// Does what is due, and returns when to call again at the latest.
     fn attend(&mut self, now: Moment) -> Duration {
         let retry = self.broker.attend(now);
+        let delivery = Delivery { last_seq: self.last_seq, results_queued: self.outbox.len() };
+        let bulletin = self.bulletin.attend(&mut self.broker, &self.topics, delivery, now);
         self.send_results(now);
         if self.lost > 0 && self.losses.is_due(now) {
             self.tell_losses();
         }
-        let delivery = Delivery { last_seq: self.last_seq, results_queued: self.outbox.len() };
-        let bulletin = self.bulletin.attend(&mut self.broker, &self.topics, delivery, now);
         retry.map_or(bulletin, |retry| retry.min(bulletin))
     }
 

@@ -141,7 +141,7 @@ impl<'a> Broker<'a> {
         let on_their_way = self.on_their_way.len();
         self.is_connected()
             && match parcel {
-                Parcel::Verdict => on_their_way < WINDOW.into() && !self.is_stuck(now),
+                Parcel::Verdict => on_their_way < usize::from(WINDOW) && !self.is_stuck(now),
                 Parcel::Result(_) => on_their_way < OTHERS && self.results_on_their_way < RESULTS,
                 Parcel::Station => on_their_way < OTHERS,
             }

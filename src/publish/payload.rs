@@ -1,4 +1,4 @@
-//! What goes over the wire: one file for each kind of message.
+//! What goes over the wire: one file for each kind of message, and `region` and `times` for parts of one.
 //!
 //! Every payload is ASCII JSON on one line: keys in a fixed order, no spaces between tokens, no null, numbers
 //! that are finite. Encoding cannot fail; what would not fit is cut or left out by a written rule.
@@ -12,6 +12,7 @@ pub mod result;
 #[cfg(test)]
 mod samples;
 pub mod status;
+pub mod times;
 pub mod verdict;
 
 use std::io;

@@ -1,17 +1,17 @@
 //! A real broker for one test: a mosquitto child on a free loopback port, and what belongs around it.
 
+pub(crate) mod cable;
+pub(crate) mod subscriber;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, never};
-use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
-use serde_json::Value;
+use crossbeam_channel::never;
 use tempfile::TempDir;
 
 /// Longer than anything takes on a busy machine; a test that waits this long has failed.
@@ -149,150 +149,4 @@ fn spawn(folder: &Path, port: u16) -> Option<Child> {
 pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A message as a subscriber sees it.
-#[derive(Clone, Debug)]
-pub(crate) struct Message {
-    pub(crate) topic: String,
-    pub(crate) retained: bool,
-    pub(crate) payload: Value,
-}
-
-/// An independent client that subscribes to everything, and does so again when it lost the broker.
-pub(crate) struct Subscriber {
-    pub(crate) messages: Receiver<Message>,
-    /// Says each time that the subscription stands.
-    pub(crate) subscribed: Receiver<()>,
-}
-
-impl Subscriber {
-    /// Subscribed when this returns.
-    pub(crate) fn start(port: u16) -> Self {
-        let (tell, messages) = bounded(100_000);
-        let (tell_subscribed, subscribed) = bounded(100);
-        let options = MqttOptions::new(format!("subscriber-{port}"), "127.0.0.1", port);
-        thread::Builder::new()
-            .name("subscriber".into())
-            .spawn(move || {
-                let (client, mut connection) = Client::new(options, 10);
-                for event in connection.iter() {
-                    let go_on = match event {
-                        Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                            // QoS 0: the broker sends at once what it gets and keeps nothing that a kill would take.
-                            client.try_subscribe("#", QoS::AtMostOnce).is_ok()
-                        }
-                        Ok(Event::Incoming(Packet::SubAck(_))) => tell_subscribed.send(()).is_ok(),
-                        Ok(Event::Incoming(Packet::Publish(publish))) => {
-                            let payload = serde_json::from_slice(&publish.payload).unwrap();
-                            let (topic, retained) = (publish.topic, publish.retain);
-                            tell.send(Message { topic, retained, payload }).is_ok()
-                        }
-                        Ok(_) => true,
-                        Err(_) => {
-                            pause();
-                            true
-                        }
-                    };
-                    if !go_on {
-                        return;
-                    }
-                }
-            })
-            .unwrap();
-        let subscriber = Self { messages, subscribed };
-        subscriber.wait_subscribed();
-        subscriber
-    }
-
-    pub(crate) fn wait_subscribed(&self) {
-        self.subscribed.recv_timeout(PATIENCE).expect("no subscription");
-    }
-
-    /// The next message for which `wanted`; what comes before it is passed over.
-    #[track_caller]
-    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&Message) -> bool) -> Message {
-        self.collect_until(what, wanted).pop().expect("the last is the wanted one")
-    }
-
-    /// All messages up to the next for which `wanted`.
-    #[track_caller]
-    pub(crate) fn collect_until(&self, what: &str, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
-        let mut seen = Vec::new();
-        loop {
-            match self.messages.recv_timeout(PATIENCE) {
-                Ok(message) => {
-                    let found = wanted(&message);
-                    seen.push(message);
-                    if found {
-                        return seen;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    panic!("in vain: {what}; seen: {seen:#?}")
-                }
-            }
-        }
-    }
-}
-
-/// A cable between a client and the broker that can be cut.
-pub(crate) struct Cable {
-    pub(crate) port: u16,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    cut: bool,
-    streams: Vec<TcpStream>,
-}
-
-impl Cable {
-    pub(crate) fn to(broker: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(Mutex::new(State::default()));
-        let shared = Arc::downgrade(&state);
-        thread::Builder::new()
-            .name("cable".into())
-            .spawn(move || {
-                for near in listener.incoming() {
-                    let Some(state) = shared.upgrade() else { return };
-                    let mut state = state.lock().unwrap();
-                    let far = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, broker)));
-                    // A cut cable drops what comes; so does one without a broker behind it.
-                    if let (false, Ok(near), Ok(far)) = (state.cut, near, far) {
-                        forward(near.try_clone().unwrap(), far.try_clone().unwrap());
-                        forward(far.try_clone().unwrap(), near.try_clone().unwrap());
-                        state.streams.extend([near, far]);
-                    }
-                }
-            })
-            .unwrap();
-        Self { port, state }
-    }
-
-    /// Breaks all connections, with no goodbye, and lets none through until [`Self::mend`].
-    pub(crate) fn cut(&self) {
-        let mut state = self.state.lock().unwrap();
-        state.cut = true;
-        for stream in state.streams.drain(..) {
-            drop(stream.shutdown(Shutdown::Both));
-        }
-    }
-
-    pub(crate) fn mend(&self) {
-        self.state.lock().unwrap().cut = false;
-    }
-}
-
-fn forward(mut from: TcpStream, mut to: TcpStream) {
-    thread::Builder::new()
-        .name("cable".into())
-        .spawn(move || {
-            drop(io::copy(&mut from, &mut to));
-            drop(to.shutdown(Shutdown::Both));
-        })
-        .unwrap();
 }

@@ -10,9 +10,9 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use super::verdict::wire_number;
-use super::{Origin, VERSION, decimals, milliseconds, region, significant, text, to_json};
+use super::{Origin, VERSION, decimals, region, significant, text, times, to_json};
 use crate::frame::Size;
-use crate::verdict::{Outcome, StageTimes, Verdict};
+use crate::verdict::{Outcome, Verdict};
 
 /// Many clients and brokers stop at 10 kB.
 pub const MAX_BYTES: usize = 8000;
@@ -85,7 +85,7 @@ pub struct Payload<'a> {
     capture_time: String,
     /// `arrival`: the capture time is when the frame reached csflowd.
     capture_time_source: &'static str,
-    processing_times: ProcessingTimes,
+    processing_times: times::Payload,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     device: Option<&'a str>,
@@ -108,19 +108,6 @@ pub struct Payload<'a> {
     #[schemars(length(max = 64))]
     config_sha256: &'a str,
     software: &'static str,
-}
-
-/// Where the time went, milliseconds.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the contract puts the unit into each key")]
-struct ProcessingTimes {
-    queue_ms: f64,
-    preprocess_ms: f64,
-    inference_ms: f64,
-    postprocess_ms: f64,
-    /// From capture to verdict.
-    total_ms: f64,
 }
 
 /// Pixels of the camera's frame.
@@ -178,7 +165,7 @@ impl<'a> Payload<'a> {
             creation_time: rfc3339(verdict.decided.utc),
             capture_time: rfc3339(trigger.captured.utc),
             capture_time_source: "arrival",
-            processing_times: ProcessingTimes::new(verdict, judgement.times),
+            processing_times: times::Payload::new(verdict),
             device: recipe.map(|recipe| text(&recipe.device)),
             precision: recipe.map(|recipe| recipe.precision),
             frame: judgement.frame.map(|Size { width, height }| Frame { width, height }),
@@ -189,19 +176,6 @@ impl<'a> Payload<'a> {
             bundle_sha256: recipe.map(|recipe| text(&recipe.bundle_sha256)),
             config_sha256: text(origin.config_sha256),
             software: concat!("csflowd ", env!("CARGO_PKG_VERSION")),
-        }
-    }
-}
-
-impl ProcessingTimes {
-    fn new(verdict: &Verdict, times: StageTimes) -> Self {
-        let ms = |duration| milliseconds(duration, 3);
-        Self {
-            queue_ms: ms(times.queue),
-            preprocess_ms: ms(times.preprocess),
-            inference_ms: ms(times.inference),
-            postprocess_ms: ms(times.postprocess),
-            total_ms: ms(verdict.decided.since(verdict.trigger.captured)),
         }
     }
 }
