@@ -55,7 +55,7 @@ pub struct Station<'a> {
 
 /// Publishes until `verdicts` ends, then delivers what it can within seconds and says goodbye.
 ///
-/// `told` is the far end of the channel behind `station.events`. While the broker is away events wait in it.
+/// `told` is the far end of the channel behind `station.events`. Events wait in it while the broker is away.
 pub fn run(station: &Station<'_>, clock: &dyn Clock, verdicts: &Receiver<Verdict>, told: &Receiver<Told>) {
     let mut publisher = Publisher::new(station, clock.now());
     let (no_verdicts, no_events) = (never(), never());
@@ -69,7 +69,7 @@ pub fn run(station: &Station<'_>, clock: &dyn Clock, verdicts: &Receiver<Verdict
             return publisher.say_goodbye(clock);
         }
         let heard = publisher.broker.heard();
-        let told_now = if publisher.broker.is_connected() { told } else { &no_events };
+        let told_now = if publisher.broker.takes(Parcel::Station, now) { told } else { &no_events };
         select! {
             recv(verdicts) -> verdict => if let Ok(verdict) = verdict {
                 publisher.verdict(&verdict, clock.now());
