@@ -129,8 +129,12 @@ pub struct Counters {
     not_inspected: [AtomicU64; Reason::ALL.len()],
     pub late: AtomicU64,
     pub open: AtomicU64,
+    /// Verdicts and results handed to the broker, repeats included.
     pub published: AtomicU64,
+    /// Of these, acknowledged by the broker.
     pub acknowledged: AtomicU64,
+    /// Verdicts that were not sent because the broker was away.
+    pub verdicts_unsent: AtomicU64,
     /// Results given up because the broker was away for too long.
     pub results_dropped: AtomicU64,
     pub events_dropped: AtomicU64,

@@ -16,6 +16,7 @@ pub mod image_file;
 pub mod inspect;
 pub mod model;
 pub mod progress;
+pub mod publish;
 pub mod shutdown;
 pub mod train;
 pub mod verdict;

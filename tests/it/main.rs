@@ -4,3 +4,7 @@
 mod capture;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod mosquitto;
+#[cfg(test)]
+mod publish;

@@ -1,0 +1,239 @@
+//! Keeps a connection to the broker: opens one, loses it, waits, opens the next, for ever.
+//!
+//! It knows what is on its way and not acknowledged. It does not know what the messages say, and keeps none:
+//! what a lost connection held is for its caller to send again or not.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvError, never};
+use rand_pcg::Pcg64;
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use crate::clock::Moment;
+use crate::config::mqtt::Mqtt;
+use crate::health::Health;
+use crate::publish::failure::Failure;
+use crate::publish::mqtt::{Heard, Link, WINDOW, Will};
+use crate::publish::outbox::EntryId;
+
+/// Results on their way at one time. Few, so that a backlog never stands before a verdict.
+const RESULTS: usize = 16;
+
+/// The rest of the window is kept for verdicts.
+const OTHERS: usize = WINDOW as usize / 2;
+
+/// A broker that has not acknowledged a message for this long is stuck. A verdict given to it would arrive
+/// when its part is gone.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// A connection that held this long was a good one: the next loss is news, and the first try comes soon.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// The same failure is logged this often.
+const REPEAT: Duration = Duration::from_mins(1);
+
+/// What a message is, for those who wait for its acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parcel {
+    Verdict,
+    Result(EntryId),
+    /// About the station, not about a part.
+    Station,
+}
+
+/// What a caller has to act on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    None,
+    /// `after` is how long the broker was away, if a try to reach it failed.
+    Connected {
+        after: Option<Duration>,
+    },
+    Acknowledged(Parcel),
+    /// There is no connection now.
+    Lost,
+}
+
+#[derive(Debug)]
+pub struct Broker<'a> {
+    mqtt: &'a Mqtt,
+    health: &'a Health,
+    will: Will,
+    link: Option<Link>,
+    connected: Option<Moment>,
+    on_their_way: BTreeMap<u64, (Parcel, Moment)>,
+    results_on_their_way: usize,
+    backoff: Backoff,
+    rng: Pcg64,
+    next_try: Duration,
+    away_since: Moment,
+    missed: bool,
+    complaint: Option<(String, Moment)>,
+}
+
+impl<'a> Broker<'a> {
+    pub fn new(mqtt: &'a Mqtt, health: &'a Health, will: Will, now: Moment) -> Self {
+        Self {
+            mqtt,
+            health,
+            will,
+            link: None,
+            connected: None,
+            on_their_way: BTreeMap::new(),
+            results_on_their_way: 0,
+            backoff: Backoff::new(mqtt.retry.0, mqtt.retry.1),
+            rng: seeded(),
+            next_try: now.mono,
+            away_since: now,
+            missed: false,
+            complaint: None,
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.connected.is_some()
+    }
+
+    /// Whether everything given to the connection is acknowledged.
+    pub fn is_idle(&self) -> bool {
+        self.on_their_way.is_empty()
+    }
+
+    /// What to wait for: goes to [`Self::hear`].
+    pub fn heard(&self) -> Receiver<Heard> {
+        self.link.as_ref().map_or_else(never, |link| link.heard().clone())
+    }
+
+    /// Opens a connection if there is none and its time has come. Returns when to call again at the latest.
+    pub fn attend(&mut self, now: Moment) -> Option<Duration> {
+        if self.link.is_none() && self.next_try <= now.mono {
+            match Link::open(self.mqtt, self.will.clone()) {
+                Ok(link) => self.link = Some(link),
+                Err(failure) => self.lost(&failure, now),
+            }
+        }
+        self.link.is_none().then_some(self.next_try)
+    }
+
+    /// Takes in what came from [`Self::heard`].
+    pub fn hear(&mut self, heard: Result<Heard, RecvError>, now: Moment) -> News {
+        let failure = match heard {
+            Ok(Heard::Alive) => return News::None,
+            Ok(Heard::Connected) => return self.connected(now),
+            Ok(Heard::Acknowledged(number)) => return self.acknowledged(number),
+            Ok(Heard::Lost(failure)) => failure,
+            Ok(Heard::Closed) => {
+                self.forget_link(now);
+                return News::Lost;
+            }
+            Err(RecvError) => Failure::Vanished { broker: self.mqtt.host.clone() },
+        };
+        self.lost(&failure, now);
+        News::Lost
+    }
+
+    /// Whether a message given now would go out at once.
+    pub fn takes(&self, parcel: Parcel, now: Moment) -> bool {
+        let on_their_way = self.on_their_way.len();
+        self.is_connected()
+            && match parcel {
+                Parcel::Verdict => on_their_way < usize::from(WINDOW) && !self.is_stuck(now),
+                Parcel::Result(_) => on_their_way < OTHERS && self.results_on_their_way < RESULTS,
+                Parcel::Station => on_their_way < OTHERS,
+            }
+    }
+
+    /// Gives a message to the connection; `retain` asks the broker to keep it. False if it takes no more.
+    pub fn give(&mut self, parcel: Parcel, to: &str, retain: bool, payload: Vec<u8>, now: Moment) -> bool {
+        if !self.takes(parcel, now) {
+            return false;
+        }
+        let Some(number) = self.link.as_mut().and_then(|link| link.publish(to, retain, payload)) else {
+            return false;
+        };
+        self.on_their_way.insert(number, (parcel, now));
+        if let Parcel::Result(_) = parcel {
+            self.results_on_their_way += 1;
+        }
+        if parcel != Parcel::Station {
+            self.health.counters.published.fetch_add(1, Relaxed);
+        }
+        true
+    }
+
+    /// Says goodbye. [`Heard::Closed`] follows, if there is a connection.
+    pub fn close(&self) {
+        if let Some(link) = &self.link {
+            link.close();
+        }
+    }
+
+    fn is_stuck(&self, now: Moment) -> bool {
+        self.on_their_way.values().next().is_some_and(|(_, given)| now.since(*given) > STUCK)
+    }
+
+    fn connected(&mut self, now: Moment) -> News {
+        self.connected = Some(now);
+        self.health.broker_connected.store(true, Relaxed);
+        info!(host = self.mqtt.host, port = self.mqtt.port, "connected to the broker");
+        let missed = std::mem::take(&mut self.missed);
+        News::Connected { after: missed.then(|| now.since(self.away_since)) }
+    }
+
+    fn acknowledged(&mut self, number: u64) -> News {
+        let Some((parcel, _)) = self.on_their_way.remove(&number) else { return News::None };
+        if let Parcel::Result(_) = parcel {
+            self.results_on_their_way -= 1;
+        }
+        if parcel != Parcel::Station {
+            self.health.counters.acknowledged.fetch_add(1, Relaxed);
+        }
+        News::Acknowledged(parcel)
+    }
+
+    fn lost(&mut self, failure: &Failure, now: Moment) {
+        self.forget_link(now);
+        self.missed = true;
+        let pause = self.backoff.next_pause(&mut self.rng);
+        self.next_try = now.mono + pause;
+        self.complain(failure, pause, now);
+    }
+
+    fn forget_link(&mut self, now: Moment) {
+        if let Some(since) = self.connected.take() {
+            self.away_since = now;
+            if now.since(since) > STEADY {
+                self.backoff.reset();
+                self.complaint = None;
+            }
+        }
+        self.link = None;
+        self.health.broker_connected.store(false, Relaxed);
+        self.on_their_way.clear();
+        self.results_on_their_way = 0;
+    }
+
+    /// Logs a failure when it is a new one, then once a minute.
+    fn complain(&mut self, failure: &Failure, pause: Duration, now: Moment) {
+        let text = failure.explain();
+        if let Some((said, at)) = &self.complaint
+            && *said == text
+            && now.since(*at) < REPEAT
+        {
+            return;
+        }
+        warn!(error = text, retry_in_s = pause.as_secs_f64(), "no connection to the broker");
+        self.complaint = Some((text, now));
+    }
+}
+
+/// A generator seeded by the system, for pauses and ids.
+pub(super) fn seeded() -> Pcg64 {
+    let random =
+        || u128::from(RandomState::new().hash_one(0)) << 64 | u128::from(RandomState::new().hash_one(1));
+    Pcg64::new(random(), random())
+}

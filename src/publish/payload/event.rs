@@ -1,0 +1,86 @@
+//! `event`: what an operator should know, one message each.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Origin, VERSION, cut, text, to_json, unix_time};
+use crate::events::{Level, Told};
+use crate::frame::CameraId;
+
+/// The sentence is at most this long on the wire; other strings keep to 64.
+const MAX_SENTENCE: usize = 256;
+
+/// Something that happened to the station.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(title = "csflowd event", deny_unknown_fields)]
+pub struct Payload<'a> {
+    /// Version of this layout.
+    #[schemars(range(min = 1, max = 1))]
+    v: u8,
+    /// A stable word for programs.
+    #[schemars(length(max = 64))]
+    event: &'static str,
+    level: &'static str,
+    #[schemars(length(max = 64))]
+    station: &'a str,
+    /// The camera it happened to, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    camera: Option<&'a str>,
+    /// A sentence for people.
+    #[schemars(length(max = 256))]
+    text: &'a str,
+    /// When it happened, seconds since 1970, UTC.
+    ts_s: u32,
+    /// Milliseconds beyond `ts_s`.
+    #[schemars(range(max = 999))]
+    ts_ms: u16,
+}
+
+pub fn encode(told: &Told, origin: &Origin<'_>) -> Vec<u8> {
+    let sentence = told.event.text();
+    let (ts_s, ts_ms) = unix_time(told.at.utc);
+    to_json(&Payload {
+        v: VERSION,
+        event: told.event.name(),
+        level: match told.event.level() {
+            Level::Info => "INFO",
+            Level::Warning => "WARNING",
+            Level::Error => "ERROR",
+        },
+        station: text(origin.station),
+        camera: told.event.camera().map(CameraId::as_str),
+        text: cut(&sentence, MAX_SENTENCE),
+        ts_s,
+        ts_ms,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{ORIGIN, moment};
+    use super::*;
+    use crate::events::Event;
+    use crate::publish::schema::{Kind, assert_valid};
+
+    fn text_of(event: Event) -> String {
+        let bytes = encode(&Told { event, at: moment(5) }, &ORIGIN);
+        assert_valid(Kind::Event, &bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn an_event_names_its_camera_and_its_text_is_ascii() {
+        let camera = CameraId::new("top").unwrap();
+        let (cause, retry_in) = ("Gerät nicht gefunden".into(), std::time::Duration::from_secs(1));
+        assert_snapshot!(text_of(Event::CameraLost { camera, cause, retry_in }), @r#"{"v":1,"event":"CAMERA_LOST","level":"WARNING","station":"cell-2","camera":"top","text":"Ger\u00e4t nicht gefunden; next try in 1.0 s","ts_s":1760000000,"ts_ms":5}"#);
+    }
+
+    #[test]
+    fn a_long_sentence_is_cut() {
+        let text = text_of(Event::ConfigRefused { cause: "x".repeat(1000) });
+        assert!(text.contains(&"x".repeat(256)) && !text.contains(&"x".repeat(257)), "{text}");
+    }
+}

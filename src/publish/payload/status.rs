@@ -1,0 +1,215 @@
+//! `status`: whether a trigger now would be judged, and if not, why. Retained; also the last will.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Origin, VERSION, text, to_json, unix_time};
+use crate::clock::Moment;
+use crate::health::{CameraState, Health, ModelState};
+
+/// Inference that is at one piece of work for longer than this keeps a trigger waiting.
+const STALLED: Duration = Duration::from_secs(3);
+
+/// READY: a trigger now would be judged. BUSY: it would wait. `NOT_READY`: not yet, csflowd is on its way.
+/// ERROR: somebody should look. OFFLINE: nobody is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum State {
+    Ready,
+    Busy,
+    NotReady,
+    Error,
+    Offline,
+}
+
+/// How the station is.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(title = "csflowd status", deny_unknown_fields)]
+pub struct Status<'a> {
+    /// Version of this layout.
+    #[schemars(range(min = 1, max = 1))]
+    v: u8,
+    state: State,
+    #[schemars(length(max = 64))]
+    station: &'a str,
+    #[schemars(length(max = 64))]
+    product: &'a str,
+    /// Names the run of the daemon.
+    #[schemars(length(max = 64))]
+    boot_id: &'a str,
+    /// Why the state is not READY: a stable word, and a camera's name behind it where it is about one.
+    reasons: Vec<String>,
+    /// Empty when OFFLINE.
+    cameras: Vec<View<'a>>,
+    /// When it was sent, seconds since 1970, UTC. Absent in the last will: nobody knows when that is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts_s: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Camera", deny_unknown_fields)]
+struct View<'a> {
+    #[schemars(length(max = 64))]
+    camera: &'a str,
+    /// STARTING, RUNNING, LOST or ENDED.
+    state: &'static str,
+    /// Frames since start, as of this message.
+    frames: u64,
+    /// How often it was lost and came back.
+    reconnects: u64,
+}
+
+/// The status of running stages.
+pub fn of<'a>(health: &'a Health, origin: &Origin<'a>, now: Moment) -> Status<'a> {
+    let mut found: Vec<(State, String)> = Vec::new();
+    match health.model.state() {
+        ModelState::Loading => found.push((State::NotReady, "MODEL_LOADING".into())),
+        ModelState::Failed => found.push((State::Error, "MODEL_FAILED".into())),
+        ModelState::Ready if health.inference.age(now) > STALLED => {
+            found.push((State::Busy, "INFERENCE_STALLED".into()));
+        }
+        ModelState::Ready => {}
+    }
+    for camera in &health.cameras {
+        match camera.state() {
+            CameraState::Starting => found.push((State::NotReady, format!("CAMERA_STARTING {}", camera.id))),
+            CameraState::Lost => found.push((State::Error, format!("CAMERA_LOST {}", camera.id))),
+            CameraState::Running | CameraState::Ended => {}
+        }
+    }
+    let worst_first = [State::Error, State::NotReady, State::Busy];
+    Status {
+        v: VERSION,
+        state: worst_first
+            .into_iter()
+            .find(|&state| found.iter().any(|(of, _)| *of == state))
+            .unwrap_or(State::Ready),
+        station: text(origin.station),
+        product: text(origin.product),
+        boot_id: text(origin.boot_id),
+        reasons: found.into_iter().map(|(_, reason)| reason).collect(),
+        cameras: cameras(health),
+        ts_s: Some(unix_time(now.utc).0),
+    }
+}
+
+/// The status of a station that stopped as it was told to.
+pub fn stopped<'a>(origin: &Origin<'a>, now: Moment) -> Status<'a> {
+    Status { ts_s: Some(unix_time(now.utc).0), ..offline(origin, "STOPPED") }
+}
+
+/// What the broker publishes when the connection breaks.
+pub fn last_will<'a>(origin: &Origin<'a>) -> Status<'a> {
+    offline(origin, "CONNECTION_LOST")
+}
+
+impl Status<'_> {
+    pub fn encode(&self) -> Vec<u8> {
+        to_json(self)
+    }
+
+    /// Whether the two tell an operator the same; frames and times go on by themselves.
+    pub fn tells_the_same_as(&self, other: &Self) -> bool {
+        let conditions = |status: &Self| -> Vec<_> {
+            status.cameras.iter().map(|camera| (camera.state, camera.reconnects)).collect()
+        };
+        (self.state, &self.reasons) == (other.state, &other.reasons) && conditions(self) == conditions(other)
+    }
+}
+
+fn offline<'a>(origin: &Origin<'a>, reason: &str) -> Status<'a> {
+    Status {
+        v: VERSION,
+        state: State::Offline,
+        station: text(origin.station),
+        product: text(origin.product),
+        boot_id: text(origin.boot_id),
+        reasons: vec![reason.into()],
+        cameras: Vec::new(),
+        ts_s: None,
+    }
+}
+
+fn cameras(health: &Health) -> Vec<View<'_>> {
+    let state = |state| match state {
+        CameraState::Starting => "STARTING",
+        CameraState::Running => "RUNNING",
+        CameraState::Lost => "LOST",
+        CameraState::Ended => "ENDED",
+    };
+    health
+        .cameras
+        .iter()
+        .map(|camera| View {
+            camera: camera.id.as_str(),
+            state: state(camera.state()),
+            frames: camera.frames.load(Relaxed),
+            reconnects: camera.reconnects.load(Relaxed),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{ORIGIN, moment};
+    use super::*;
+    use crate::frame::CameraId;
+    use crate::publish::schema::{Kind, assert_valid};
+
+    fn station() -> Health {
+        let health = Health::new(["top", "side"].map(|name| CameraId::new(name).unwrap()));
+        health.inference.beat(moment(0));
+        health
+    }
+
+    fn text_of(status: &Status<'_>) -> String {
+        assert_valid(Kind::Status, &status.encode());
+        String::from_utf8(status.encode()).unwrap()
+    }
+
+    #[test]
+    fn a_station_is_ready_when_the_model_is_and_no_camera_is_missing() {
+        let health = station();
+        let state = || of(&health, &ORIGIN, moment(0)).state;
+        assert_eq!(state(), State::NotReady);
+        health.model.set_state(ModelState::Ready);
+        assert_eq!(state(), State::NotReady);
+        health.cameras[0].set_state(CameraState::Running);
+        health.cameras[1].set_state(CameraState::Ended);
+        assert_eq!(state(), State::Ready);
+        assert_eq!(of(&health, &ORIGIN, moment(3001)).state, State::Busy);
+        health.cameras[0].set_state(CameraState::Lost);
+        assert_eq!(state(), State::Error);
+        health.cameras[0].set_state(CameraState::Running);
+        health.model.set_state(ModelState::Failed);
+        assert_eq!(state(), State::Error);
+    }
+
+    #[test]
+    fn every_reason_is_told_not_only_the_worst() {
+        let health = station();
+        health.cameras[1].set_state(CameraState::Lost);
+        assert_snapshot!(text_of(&of(&health, &ORIGIN, moment(0))), @r#"{"v":1,"state":"ERROR","station":"cell-2","product":"cover","boot_id":"01K7000000000000000000BOOT","reasons":["MODEL_LOADING","CAMERA_STARTING top","CAMERA_LOST side"],"cameras":[{"camera":"top","state":"STARTING","frames":0,"reconnects":0},{"camera":"side","state":"LOST","frames":0,"reconnects":0}],"ts_s":1760000000}"#);
+    }
+
+    #[test]
+    fn the_last_will_knows_no_time_and_no_cameras() {
+        assert_snapshot!(text_of(&last_will(&ORIGIN)), @r#"{"v":1,"state":"OFFLINE","station":"cell-2","product":"cover","boot_id":"01K7000000000000000000BOOT","reasons":["CONNECTION_LOST"],"cameras":[]}"#);
+        assert_snapshot!(text_of(&stopped(&ORIGIN, moment(0))), @r#"{"v":1,"state":"OFFLINE","station":"cell-2","product":"cover","boot_id":"01K7000000000000000000BOOT","reasons":["STOPPED"],"cameras":[],"ts_s":1760000000}"#);
+    }
+
+    #[test]
+    fn frames_and_time_going_on_are_no_change_of_status() {
+        let health = station();
+        let before = of(&health, &ORIGIN, moment(0));
+        health.cameras[0].frames.fetch_add(1, Relaxed);
+        assert!(of(&health, &ORIGIN, moment(2000)).tells_the_same_as(&before));
+        health.cameras[0].reconnects.fetch_add(1, Relaxed);
+        assert!(!of(&health, &ORIGIN, moment(2000)).tells_the_same_as(&before));
+    }
+}

@@ -1,0 +1,48 @@
+//! Where each kind of message is published: the configured prefix and fixed leaves.
+
+use crate::frame::CameraId;
+
+/// The topics of one station.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    prefix: String,
+    pub status: String,
+    pub heartbeat: String,
+    pub counters: String,
+    pub event: String,
+}
+
+impl Topics {
+    pub fn new(prefix: &str) -> Self {
+        let station = |leaf| format!("{prefix}/{leaf}");
+        Self {
+            prefix: prefix.into(),
+            status: station("status"),
+            heartbeat: station("heartbeat"),
+            counters: station("counters"),
+            event: station("event"),
+        }
+    }
+
+    pub fn verdict(&self, camera: &CameraId) -> String {
+        format!("{}/{camera}/verdict", self.prefix)
+    }
+
+    pub fn result(&self, camera: &CameraId) -> String {
+        format!("{}/{camera}/result", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_are_fixed_and_camera_topics_carry_the_camera() {
+        let topics = Topics::new("plant1/line4");
+        let camera = CameraId::new("top").unwrap();
+        assert_eq!(topics.status, "plant1/line4/status");
+        assert_eq!(topics.verdict(&camera), "plant1/line4/top/verdict");
+        assert_eq!(topics.result(&camera), "plant1/line4/top/result");
+    }
+}

@@ -1,0 +1,133 @@
+//! A publisher in a thread, with everything around it that the daemon would give it.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use csflowd::clock::{Clock, SystemClock};
+use csflowd::config::mqtt::{Login, Mqtt, Secret};
+use csflowd::events::Events;
+use csflowd::frame::{CameraId, Trigger, TriggerKey};
+use csflowd::health::{CameraState, Health, ModelState};
+use csflowd::publish::payload::Origin;
+use csflowd::publish::{self, Station};
+use csflowd::verdict::{Judgement, Outcome, Reason, Verdict};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::mosquitto::PATIENCE;
+
+pub(crate) fn mqtt(port: u16) -> Mqtt {
+    Mqtt {
+        host: "127.0.0.1".into(),
+        port,
+        prefix: "plant/cell".into(),
+        client_id: format!("station-{port}"),
+        keep_alive: Duration::from_secs(1),
+        login: None,
+        tls: None,
+        retry: (Duration::from_millis(20), Duration::from_millis(200)),
+        queue: 10_000,
+    }
+}
+
+pub(crate) fn with_login(mqtt: Mqtt, username: &str, password: &str) -> Mqtt {
+    Mqtt { login: Some(Login { username: username.into(), password: Secret::new(password.into()) }), ..mqtt }
+}
+
+pub(crate) fn camera() -> CameraId {
+    CameraId::new("top").unwrap()
+}
+
+pub(crate) fn verdict(seq: u64, outcome: Outcome) -> Verdict {
+    let now = SystemClock::start().now();
+    let key = TriggerKey { camera: 0, number: seq };
+    let judgement = Judgement { outcome, ..Judgement::not_inspected(Reason::NotReady, None) };
+    let trigger = Trigger { key, camera: camera(), published_number: 0, part_id: None, captured: now };
+    Verdict { seq, trigger, judgement, decided: now, late: false }
+}
+
+/// The publisher's surroundings, in the hands of a test.
+pub(crate) struct Plant<'scope> {
+    pub(crate) health: &'scope Health,
+    pub(crate) events: Events<'scope>,
+    /// What a stop takes away.
+    running: RefCell<Option<(Sender<Verdict>, ScopedJoinHandle<'scope, ()>)>>,
+    log: Log,
+}
+
+impl Plant<'_> {
+    /// Fails when the publisher does not take it.
+    #[track_caller]
+    pub(crate) fn send(&self, verdict: Verdict) {
+        let running = self.running.borrow();
+        let (verdicts, _) = running.as_ref().expect("stopped");
+        verdicts.send_timeout(verdict, PATIENCE).expect("the publisher does not take verdicts");
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.running.borrow().as_ref().expect("stopped").0.is_empty()
+    }
+
+    /// Ends the verdicts and waits for the publisher's end.
+    pub(crate) fn stop(&self) {
+        let (verdicts, publisher) = self.running.take().expect("stopped");
+        drop(verdicts);
+        publisher.join().unwrap();
+    }
+
+    /// What the publisher has logged.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// Runs `test` beside a publisher whose station is ready, and stops the publisher after it.
+pub(crate) fn with_publisher(mqtt: &Mqtt, test: impl FnOnce(&Plant<'_>)) {
+    let clock = SystemClock::start();
+    let health = Health::new([camera()]);
+    health.cameras[0].set_state(CameraState::Running);
+    health.model.set_state(ModelState::Ready);
+    let (tell, told) = bounded(64);
+    let events = Events::new(tell, &clock, &health);
+    let origin = Origin { station: "cell", product: "cover", boot_id: "boot", config_sha256: "c0ffee" };
+    let station = Station { origin, mqtt, health: &health, events: events.clone() };
+    // Few places: a publisher that waits for the broker is noticed soon.
+    let (send, verdicts) = bounded(4);
+    let log = Log::default();
+    thread::scope(|scope| {
+        let writer = log.clone();
+        let publisher = scope.spawn(|| {
+            let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+            tracing::subscriber::with_default(subscriber, || {
+                publish::run(&station, &clock, &verdicts, &told);
+            });
+        });
+        let running = RefCell::new(Some((send, publisher)));
+        let plant = Plant { health: &health, events, running, log };
+        test(&plant);
+    });
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
