@@ -19,7 +19,8 @@ mod reader;
 mod section;
 mod suggest;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -82,7 +83,8 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
 
 fn read(sources: &Sources<'_>, findings: &mut Findings, of_products: &mut Vec<Problem>) -> Option<Config> {
     let text = layers::read_text(sources.file, findings)?;
-    let table = layers::merge(&text, sources.environment, sources.overrides, findings)?;
+    let file = layers::parse(&text, findings)?;
+    let table = layers::lay_over(file, sources.environment, sources.overrides, findings)?;
     let raw: raw::File = reader::read(table, findings);
 
     let said = section("station", raw.station, findings, station::read);
@@ -133,7 +135,8 @@ fn cameras(
     if !given || raws.is_empty() && findings.is_clean("camera") {
         findings.add("camera", "there is none: add at least one [[camera]]");
     }
-    let mut cameras: Vec<Camera> = Vec::new();
+    let mut cameras = Vec::new();
+    let mut ids = HashSet::new();
     for (index, raw) in raws.into_iter().enumerate() {
         let id = match &raw {
             Key::Given(raw::Camera { id: Key::Given(id), .. }) => Some(id.clone()),
@@ -141,11 +144,10 @@ fn cameras(
         };
         let name = reader::element_key("camera", index, id.as_deref());
         let camera = section(&name, raw, findings, |raw, section| camera::read(raw, section, pipelines));
-        let Some(camera) = camera.flatten() else { continue };
-        if cameras.iter().any(|other| other.id == camera.id) {
+        cameras.extend(camera.flatten());
+        if id.is_some_and(|id| !ids.insert(id)) {
             findings.add(&name, "two cameras have this id");
         }
-        cameras.push(camera);
     }
     cameras
 }
@@ -193,5 +195,9 @@ fn sha256(text: &str, product_text: &str, cameras: &[Camera], sources: &Sources<
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = String::new();
+    for byte in hasher.finalize() {
+        write!(digits, "{byte:02x}").expect("writing to a string does not fail");
+    }
+    digits
 }

@@ -32,8 +32,7 @@ pub fn start(filter: Option<&str>) -> Result<(), TelemetryError> {
             .with_target(false)
     });
     // Without a prefix a field is found by its own name: `journalctl CAMERA=top`.
-    let journal =
-        journal.map(|layer| layer.with_field_prefix(None).with_syslog_identifier("csflowd".into()));
+    let journal = journal.map(|layer| layer.with_field_prefix(None).with_syslog_identifier("csflowd".into()));
     // Also makes the bridge from the `log` crate.
     let subscriber = tracing_subscriber::registry().with(filter).with(journal).with(for_people);
     subscriber.try_init().map_err(TelemetryError::Twice)
@@ -80,6 +79,8 @@ fn stderr_is_journal() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -95,5 +96,29 @@ mod tests {
     fn a_filter_that_cannot_be_read_is_named() {
         let error = parse("csflowd=loud").unwrap_err();
         assert!(error.to_string().starts_with("log filter \"csflowd=loud\" is not a level"), "{error}");
+    }
+
+    /// Plays both sides: started by itself as a child, it is the process that panics.
+    #[test]
+    fn a_panic_in_any_thread_is_logged_and_ends_the_process() {
+        const CHILD: &str = "CSFLOWD_TEST_PANICS";
+        if env::var_os(CHILD).is_some() {
+            start(None).unwrap();
+            abort_on_panic();
+            let worker = std::thread::Builder::new().name("worker".into());
+            let outcome = worker.spawn(|| panic!("out of order")).unwrap().join();
+            unreachable!("{outcome:?} after a panic");
+        }
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "telemetry::tests::a_panic_in_any_thread_is_logged_and_ends_the_process"])
+            .arg("--nocapture")
+            .env(CHILD, "1")
+            .env_remove("JOURNAL_STREAM")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), None, "ended by a signal: {text}");
+        assert!(text.contains("panic in thread worker at src/telemetry.rs:"), "{text}");
+        assert!(text.contains(": out of order (csflowd "), "{text}");
     }
 }

@@ -59,12 +59,15 @@ pub enum Order {
     Shuffled { seed: u64 },
 }
 
+/// From pipeline text and parameters to the text of one camera.
+pub type Fill<'a> = dyn Fn(&str, &BTreeMap<String, String>) -> Result<String, String> + 'a;
+
 /// What becomes of pipeline text is for `capture` to know: the loader, which knows no GStreamer, is lent it.
 pub struct Pipelines<'a> {
     /// Searched after `pipelines/` beside the station file.
     pub shared_dir: &'a Path,
     /// Puts parameters into pipeline text.
-    pub fill: &'a dyn Fn(&str, &BTreeMap<String, String>) -> Result<String, String>,
+    pub fill: &'a Fill<'a>,
     /// Says what keeps a camera's pipeline from being built.
     pub check: &'a dyn Fn(&Camera) -> Result<(), String>,
 }

@@ -65,7 +65,7 @@ fn read_file(path: &Path, bundles_dir: &Path, problems: &mut Vec<Problem>) -> Op
         findings.add("", "a product's name must be 1 to 64 characters of A-Z a-z 0-9 _ . -");
     }
     let text = layers::read_text(path, &mut findings);
-    let table = text.as_ref().and_then(|text| layers::parse(text, &mut findings));
+    let table = text.as_ref().and_then(|text| layers::parse(text, &mut findings)).and_then(layers::table);
     let product = table.and_then(|table| {
         let raw = reader::read(table, &mut findings);
         read(raw, name.as_deref(), &mut Section::new("", &mut findings), bundles_dir)

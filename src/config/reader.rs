@@ -8,17 +8,18 @@ use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
-use config::{Map, Value, ValueKind};
+use config::{Value, ValueKind};
 use serde::Deserializer;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, DeserializeOwned, IntoDeserializer, Visitor};
 
+use super::layers::Table;
 use super::problem::Findings;
 use super::suggest;
 use crate::frame::CameraId;
 
 /// Reads a whole file. Unknown keys are noted in `findings`; keys of a wrong type become [`Key::Wrong`](super::raw::Key).
-pub(super) fn read<T: DeserializeOwned>(table: Map<String, Value>, findings: &mut Findings) -> T {
+pub(super) fn read<T: DeserializeOwned>(table: Table, findings: &mut Findings) -> T {
     let root = Node { value: Value::new(None, table), key: String::new(), findings: &RefCell::new(findings) };
     T::deserialize(root).expect("a file is a table, and its keys are read without failing")
 }
@@ -85,7 +86,7 @@ impl<'a> Node<'a> {
         Node { value, key, findings: self.findings }
     }
 
-    fn children(&self, table: Map<String, Value>) -> Vec<(String, Node<'a>)> {
+    fn children(&self, table: Table) -> Vec<(String, Node<'a>)> {
         let child = |(name, value): (String, Value)| {
             let key = join(&self.key, &name);
             (name, self.child(key, value))
@@ -95,7 +96,7 @@ impl<'a> Node<'a> {
         children
     }
 
-    fn table(&mut self) -> Result<Map<String, Value>, Wrong> {
+    fn table(&mut self) -> Result<Table, Wrong> {
         match std::mem::take(&mut self.value.kind) {
             ValueKind::Table(table) => Ok(table),
             other => {
@@ -208,7 +209,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Wrong> for Node<'_> {
+impl IntoDeserializer<'_, Wrong> for Node<'_> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {

@@ -7,7 +7,7 @@ pub(super) fn unknown(name: &str, known: &[&str]) -> String {
     }
     let nearest = known.iter().map(|key| (distance(name, key), key)).min();
     match nearest {
-        Some((edits, key)) if edits <= 1.max(key.len() / 3) => {
+        Some((edits, key)) if edits <= key.len() / 2 => {
             format!("is not a key; did you mean \"{key}\"?")
         }
         _ => format!("is not a key; there are {}", known.join(", ")),

@@ -1,1 +1,4 @@
 //! Everything with a thread, a camera, a broker or a process in it, in one binary.
+
+#[cfg(test)]
+mod config;
