@@ -1,7 +1,203 @@
 //! What was written in the files, and what it means.
+//!
+//! Two layers. The `raw` structs hold the keys as people write them: in the station file, over it the variables
+//! `CSFLOWD__SECTION__KEY` of the environment, over both the command line. [`load`] checks every key of them,
+//! tells every problem it finds, and gives a [`Config`] only where there is none. Stages see the second layer
+//! alone, each its own section.
 
 pub mod camera;
 pub mod engine;
 pub mod mqtt;
+pub mod problem;
 pub mod product;
+pub mod reload;
 pub mod station;
+
+mod layers;
+mod raw;
+mod reader;
+mod section;
+mod suggest;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use camera::{Camera, Pipelines};
+use engine::Engine;
+use mqtt::Mqtt;
+use problem::{Findings, Problem, Problems};
+use product::Product;
+use raw::Key;
+use section::Section;
+use station::Station;
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub station: Station,
+    pub mqtt: Mqtt,
+    pub engine: Engine,
+    /// At least one; ids are unique.
+    pub cameras: Vec<Camera>,
+    /// The active one.
+    pub product: Product,
+    pub products_dir: PathBuf,
+    /// Of all that went into this: the files' text and what was laid over it. In hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Where settings come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The station file.
+    pub file: &'a Path,
+    /// The process's environment, see [`process_environment`].
+    pub environment: &'a HashMap<String, String>,
+    /// `section.key` and value, from the command line. The last one wins.
+    pub overrides: &'a [(String, String)],
+    pub pipelines: &'a Pipelines<'a>,
+}
+
+/// The variables of this process that are UTF-8; others cannot be settings.
+pub fn process_environment() -> HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Reads and checks the station file, the pipelines that it names, and all products.
+pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
+    let mut findings = Findings::new(sources.file);
+    let mut of_products = Vec::new();
+    let config = read(sources, &mut findings, &mut of_products);
+    let mut problems = findings.into_problems();
+    problems.extend(of_products);
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Problems(problems)),
+    }
+}
+
+fn read(sources: &Sources<'_>, findings: &mut Findings, of_products: &mut Vec<Problem>) -> Option<Config> {
+    let text = layers::read_text(sources.file, findings)?;
+    let file = layers::parse(&text, findings)?;
+    let table = layers::lay_over(file, sources.environment, sources.overrides, findings)?;
+    let raw: raw::File = reader::read(table, findings);
+
+    let said = section("station", raw.station, findings, station::read);
+    let name = said.as_ref().and_then(|said| said.station.as_ref()).map(|station| station.name.clone());
+    let mqtt = section("mqtt", raw.mqtt, findings, |raw, section| {
+        mqtt::read(raw, section, name.as_deref(), sources.environment)
+    });
+    let engine = section("engine", raw.engine, findings, engine::read);
+    let cameras = cameras(raw.camera, findings, sources.pipelines);
+    let said = said?;
+    let (product, product_text) = active_product(&said, findings, of_products)?;
+
+    let mut config = Config {
+        station: said.station?,
+        mqtt: mqtt??,
+        engine: engine?,
+        cameras,
+        product,
+        products_dir: said.products_dir,
+        sha256: String::new(),
+    };
+    config.sha256 = sha256(&text, &product_text, &config.cameras, sources);
+    Some(config)
+}
+
+/// Converts a section of the station file. One that is absent is read too, for its required keys; one that is no
+/// table is one problem, not many.
+fn section<R: Default, T>(
+    name: &str,
+    raw: Key<R>,
+    findings: &mut Findings,
+    convert: impl FnOnce(R, &mut Section<'_>) -> T,
+) -> Option<T> {
+    let raw = match raw {
+        Key::Absent => R::default(),
+        given => Section::new("", findings).get(name, given)?,
+    };
+    Some(convert(raw, &mut Section::new(name, findings)))
+}
+
+fn cameras(
+    raw: Key<Vec<Key<raw::Camera>>>,
+    findings: &mut Findings,
+    pipelines: &Pipelines<'_>,
+) -> Vec<Camera> {
+    let given = !raw.is_absent();
+    let raws = Section::new("", findings).get("camera", raw).unwrap_or_default();
+    if !given || raws.is_empty() && findings.is_clean("camera") {
+        findings.add("camera", "there is none: add at least one [[camera]]");
+    }
+    let mut cameras = Vec::new();
+    let mut ids = HashSet::new();
+    for (index, raw) in raws.into_iter().enumerate() {
+        let id = match &raw {
+            Key::Given(raw::Camera { id: Key::Given(id), .. }) => Some(id.clone()),
+            _ => None,
+        };
+        let name = reader::element_key("camera", index, id.as_deref());
+        let camera = section(&name, raw, findings, |raw, section| camera::read(raw, section, pipelines));
+        cameras.extend(camera.flatten());
+        if id.is_some_and(|id| !ids.insert(id)) {
+            findings.add(&name, "two cameras have this id");
+        }
+    }
+    cameras
+}
+
+/// The active product and the text of its file.
+fn active_product(
+    said: &station::Said,
+    findings: &mut Findings,
+    of_products: &mut Vec<Problem>,
+) -> Option<(Product, String)> {
+    let (folder, bundles_dir) = (&said.products_dir, said.state_dir.join("bundles"));
+    let files = match product::read_all(folder, &bundles_dir, of_products) {
+        Ok(files) => files,
+        Err(why) => {
+            let text = format!("{}: {}", folder.display(), layers::explain(&why));
+            findings.add("station.products_dir", text);
+            return None;
+        }
+    };
+    let active = said.product.as_ref()?;
+    let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
+    if let Some(file) = files.into_iter().find(|file| file.name == *active) {
+        return Some((file.product?, file.text));
+    }
+    let there =
+        if names.is_empty() { "there is none".into() } else { format!("there are: {}", names.join(", ")) };
+    let active = active.escape_debug();
+    findings.add("station.product", format!("no product \"{active}\" in {}; {there}", folder.display()));
+    None
+}
+
+/// Over the station file, the active product, the filled-in pipelines and what was laid over the file. Other
+/// products do not count: they judge nothing.
+fn sha256(text: &str, product_text: &str, cameras: &[Camera], sources: &Sources<'_>) -> String {
+    let mut laid_over: Vec<_> =
+        sources.environment.iter().filter(|(name, _)| name.to_lowercase().starts_with("csflowd__")).collect();
+    laid_over.sort();
+    laid_over.extend(sources.overrides.iter().map(|(key, value)| (key, value)));
+    let laid_over = laid_over.into_iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
+    let pipelines = cameras.iter().map(|camera| camera.pipeline.as_str());
+
+    let mut hasher = Sha256::new();
+    for part in [text, product_text].into_iter().chain(pipelines).chain(laid_over) {
+        // Lengths keep text from moving between parts unseen.
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut digits = String::new();
+    for byte in hasher.finalize() {
+        write!(digits, "{byte:02x}").expect("writing to a string does not fail");
+    }
+    digits
+}

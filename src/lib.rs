@@ -18,5 +18,6 @@ pub mod model;
 pub mod progress;
 pub mod publish;
 pub mod shutdown;
+pub mod telemetry;
 pub mod train;
 pub mod verdict;

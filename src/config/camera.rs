@@ -1,9 +1,18 @@
 //! `[[camera]]`: a view, the pipeline that brings it, and what its pictures must look like.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::raw::{self, Key};
+use super::section::Section;
 use crate::frame::{CameraId, PixelFormat, Size};
+
+const STALL: Duration = Duration::from_secs(5);
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+const RATE_HZ: f64 = 1.0;
+/// Widest and highest frame.
+const LONGEST_SIDE: i64 = 16_384;
 
 /// One camera, ready to be opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,4 +57,126 @@ pub enum Order {
     Sorted,
     /// In an order drawn from this seed, a new one for each pass.
     Shuffled { seed: u64 },
+}
+
+/// From pipeline text and parameters to the text of one camera.
+pub type Fill<'a> = dyn Fn(&str, &BTreeMap<String, String>) -> Result<String, String> + 'a;
+
+/// What becomes of pipeline text is for `capture` to know: the loader, which knows no GStreamer, is lent it.
+pub struct Pipelines<'a> {
+    /// Searched after `pipelines/` beside the station file.
+    pub shared_dir: &'a Path,
+    /// Puts parameters into pipeline text.
+    pub fill: &'a Fill<'a>,
+    /// Says what keeps a camera's pipeline from being built.
+    pub check: &'a dyn Fn(&Camera) -> Result<(), String>,
+}
+
+impl std::fmt::Debug for Pipelines<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipelines").field("shared_dir", &self.shared_dir).finish_non_exhaustive()
+    }
+}
+
+pub(super) fn read(raw: raw::Camera, section: &mut Section<'_>, pipelines: &Pipelines<'_>) -> Option<Camera> {
+    let id = section.required("id", raw.id).and_then(|id| {
+        let checked = CameraId::new(&id);
+        checked.map_err(|why| section.wrong("id", why.to_string())).ok()
+    });
+    let format = match section.get("format", raw.format) {
+        Some(raw::Format::Bgr8) => PixelFormat::Bgr8,
+        Some(raw::Format::Gray8) => PixelFormat::Gray8,
+        Some(raw::Format::Rgb8) | None => PixelFormat::Rgb8,
+    };
+    let size = size(raw.width, raw.height, section);
+    let stall = section.seconds("stall_s", raw.stall_s, 0.1).unwrap_or(STALL);
+    let retry = section.retry(raw.retry_first_s, raw.retry_max_s, RETRY);
+    let parameters = parameters(raw.parameters, section);
+    let pipeline = pipeline(raw.pipeline, &parameters, section, pipelines);
+    let source = match section.get("source", raw.source) {
+        Some(raw) => source(raw, &mut section.inner("source")),
+        None => Some(Source::Pipeline),
+    };
+    let camera = Camera { id: id?, source: source?, pipeline: pipeline?, format, size, stall, retry };
+    match (pipelines.check)(&camera) {
+        Ok(()) => Some(camera),
+        Err(why) => {
+            section.wrong("pipeline", why);
+            None
+        }
+    }
+}
+
+fn size(width: Key<i64>, height: Key<i64>, section: &mut Section<'_>) -> Option<Size> {
+    match (&width, &height) {
+        (Key::Absent, Key::Absent) => return None,
+        (Key::Absent, _) => section.wrong("width", "is missing: give width and height, or neither"),
+        (_, Key::Absent) => section.wrong("height", "is missing: give width and height, or neither"),
+        _ => {}
+    }
+    let width = section.whole("width", width, 16..=LONGEST_SIDE);
+    let height = section.whole("height", height, 16..=LONGEST_SIDE);
+    Some(Size { width: width?, height: height? })
+}
+
+fn parameters(
+    raw: Key<BTreeMap<String, Key<raw::Parameter>>>,
+    section: &mut Section<'_>,
+) -> BTreeMap<String, String> {
+    let given = section.get("parameters", raw).unwrap_or_default();
+    let mut section = section.inner("parameters");
+    let text = |value| match value {
+        raw::Parameter::Whole(whole) => whole.to_string(),
+        raw::Parameter::Number(number) => number.to_string(),
+        raw::Parameter::Flag(flag) => flag.to_string(),
+        raw::Parameter::Text(text) => text,
+    };
+    given
+        .into_iter()
+        .filter_map(|(name, value)| section.get(&name, value).map(|value| (name, text(value))))
+        .collect()
+}
+
+/// The text of the pipeline's file, filled in.
+fn pipeline(
+    name: Key<String>,
+    parameters: &BTreeMap<String, String>,
+    section: &mut Section<'_>,
+    pipelines: &Pipelines<'_>,
+) -> Option<String> {
+    let folders = [section.folder().join("pipelines"), pipelines.shared_dir.into()];
+    let file = section.required_file("pipeline", name, &folders)?;
+    let text = section.contents("pipeline", &file)?;
+    let filled = (pipelines.fill)(&text, parameters);
+    filled.map_err(|why| section.wrong("pipeline", format!("{}: {why}", file.display()))).ok()
+}
+
+fn source(raw: raw::Source, section: &mut Section<'_>) -> Option<Source> {
+    let kind = section.required("kind", raw.kind)?;
+    if kind == raw::SourceKind::Pipeline {
+        let given = [
+            ("folder", !raw.folder.is_absent()),
+            ("rate_hz", !raw.rate_hz.is_absent()),
+            ("repeat", !raw.repeat.is_absent()),
+            ("order", !raw.order.is_absent()),
+            ("seed", !raw.seed.is_absent()),
+        ];
+        for (key, _) in given.iter().filter(|(_, given)| *given) {
+            section.wrong(key, "goes with kind = \"files\" only");
+        }
+        return Some(Source::Pipeline);
+    }
+    if raw.folder.is_absent() {
+        section.wrong("folder", "is missing: the folder of images");
+    }
+    let folder = section.directory("folder", raw.folder);
+    let rate_hz = section.number("rate_hz", raw.rate_hz, 0.001..=1000.0).unwrap_or(RATE_HZ);
+    let repeat = section.get("repeat", raw.repeat).unwrap_or(false);
+    let shuffled = section.get("order", raw.order) == Some(raw::Order::Shuffled);
+    if !shuffled && !raw.seed.is_absent() {
+        section.wrong("seed", "goes with order = \"shuffled\" only");
+    }
+    let seed = section.whole("seed", raw.seed, 0..=i64::MAX).unwrap_or(0);
+    let order = if shuffled { Order::Shuffled { seed } } else { Order::Sorted };
+    Some(Source::Files(Files { folder: folder?, rate_hz, repeat, order }))
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod capture;
 #[cfg(test)]
+mod config;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod mosquitto;
