@@ -132,9 +132,9 @@ impl<'a> Events<'a> {
         let (name, text) = (event.name(), event.text());
         let camera = event.camera().map_or("", CameraId::as_str);
         match event.level() {
-            Level::Info => info!(event = name, camera, text),
-            Level::Warning => warn!(event = name, camera, text),
-            Level::Error => error!(event = name, camera, text),
+            Level::Info => info!(event = name, camera, "{text}"),
+            Level::Warning => warn!(event = name, camera, "{text}"),
+            Level::Error => error!(event = name, camera, "{text}"),
         }
         if self.sender.try_send(Told { event, at: self.clock.now() }).is_err() {
             self.health.counters.events_dropped.fetch_add(1, Relaxed);

@@ -202,11 +202,13 @@ impl Judge {
 }
 
 /// The recipe a frame was judged by: what a verdict says about its origin. Shared, never changed.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recipe {
     pub product: String,
     /// Lower-case hex, 64 characters.
     pub bundle_sha256: String,
+    /// Of the settings in force, lower-case hex.
+    pub config_sha256: String,
     pub threshold: f64,
     pub guard_band: f64,
     /// `cpu` or `cuda:N`.

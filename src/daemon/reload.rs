@@ -1,0 +1,52 @@
+//! New settings for a station that runs: checked first, taken over after, and otherwise refused as a whole.
+
+use crossbeam_channel::Sender;
+
+use crate::config::Config;
+use crate::config::problem::Problems;
+use crate::config::reload::changes;
+use crate::events::{Event, Events};
+use crate::inference::Rules;
+use crate::ledger::Report;
+
+/// Reads the settings again, from the same places with the same checks as at the start.
+pub type Reload<'a> = &'a dyn Fn() -> Result<Config, Problems>;
+
+/// The settings in force and the ways to those who follow them.
+#[derive(Debug)]
+pub struct Apply<'a> {
+    /// As the stages were built from them.
+    pub config: &'a Config,
+    pub rules: Rules,
+    pub rules_in: Sender<Rules>,
+    pub reports_in: Sender<Report>,
+    pub events: &'a Events<'a>,
+}
+
+impl Apply<'_> {
+    /// Takes over what can be taken over between two frames, and says what waits for a restart.
+    pub fn reload(&self, load: Reload<'_>) {
+        let new = match load() {
+            Ok(new) => new,
+            Err(problems) => {
+                let cause =
+                    format!("settings stay as they are: {}", problems.to_string().replace('\n', "; "));
+                return self.events.tell(Event::ConfigRefused { cause });
+            }
+        };
+        let changes = changes(self.config, &new);
+        let is_same_product = (&new.product.name, &new.product.bundle)
+            == (&self.config.product.name, &self.config.product.bundle);
+        if is_same_product {
+            // Both ends are there until every camera has stopped, and nobody reloads after that.
+            drop(self.rules_in.send(self.rules.changed(&new)));
+            drop(self.reports_in.send(Report::Deadline(new.product.deadline)));
+        }
+        let changes = if changes.is_empty() {
+            "settings are as they were at the start".to_owned()
+        } else {
+            changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        self.events.tell(Event::ConfigApplied { changes });
+    }
+}

@@ -1,0 +1,216 @@
+//! The thread that owns the model: frames in, judgements out.
+//!
+//! It loads nothing while it judges. New rules come ready-made through a channel and are taken over between two
+//! batches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvError, Sender, never, select};
+use tracing::{error, warn};
+
+use crate::calibrate::Calibration;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::product::Product;
+use crate::engine::{Detector, Engine, EngineError, LoadError, Measured};
+use crate::frame::{Frame, Picture};
+use crate::health::{Health, ModelState};
+use crate::ledger::Report;
+use crate::model::bundle::Bundle;
+use crate::verdict::regions::{self, RegionRule, Regions};
+use crate::verdict::{Judge, Judgement, Outcome, Reason, Recipe, StageTimes};
+
+/// The thread shows that it lives at least this often.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// How a measured frame is judged: calibration and product file together.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub judge: Judge,
+    pub regions: RegionRule,
+    pub calibration: Calibration,
+    pub recipe: Arc<Recipe>,
+}
+
+/// A model and the rules to judge by.
+pub struct Inspector {
+    pub detector: Box<dyn Detector + Send>,
+    pub rules: Rules,
+}
+
+impl std::fmt::Debug for Inspector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inspector").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+impl Rules {
+    /// The product file's settings where it has any, else the bundle's. `origin` tells which bundle on which
+    /// device; its other fields are filled in here.
+    pub fn new(product: &Product, calibration: Calibration, origin: Recipe) -> Self {
+        let calibrated = calibration.judge();
+        let threshold = product.threshold.unwrap_or(calibrated.threshold());
+        let guard_band = product.guard_band.unwrap_or(calibrated.guard_band());
+        let recipe = Recipe {
+            product: product.name.clone(),
+            threshold: threshold.get(),
+            guard_band,
+            mm_per_px: product.mm_per_px,
+            ..origin
+        };
+        let regions = RegionRule {
+            map_threshold: product.map_threshold.unwrap_or(calibration.map_threshold),
+            min_area_px: product.min_area_px,
+        };
+        let judge = Judge::new(threshold, guard_band).expect("guard bands are checked where they are read");
+        Self { judge, regions, calibration, recipe: Arc::new(recipe) }
+    }
+
+    /// The same bundle on the same device under settings that have changed.
+    #[must_use]
+    pub fn changed(&self, config: &Config) -> Self {
+        let origin = Recipe { config_sha256: config.sha256.clone(), ..(*self.recipe).clone() };
+        Self::new(&config.product, self.calibration.clone(), origin)
+    }
+}
+
+impl Inspector {
+    /// Loads the active product's bundle onto the device, and finds its self-test's scores again there.
+    pub fn load(config: &Config) -> Result<Self, LoadError> {
+        let bundle = Bundle::read(&config.product.bundle)?;
+        let engine = Engine::load(&bundle, config.engine.device)?;
+        let origin = Recipe {
+            bundle_sha256: bundle.sha256,
+            config_sha256: config.sha256.clone(),
+            device: engine.device_name().to_owned(),
+            precision: engine.precision(),
+            ..Recipe::default()
+        };
+        let rules = Rules::new(&config.product, bundle.manifest.calibration, origin);
+        Ok(Self { detector: Box::new(engine), rules })
+    }
+}
+
+/// The device is gone: the process must end, so that a new one can have it again.
+#[derive(Debug, thiserror::Error)]
+#[error("inference stopped")]
+pub struct DeviceLost(#[source] pub EngineError);
+
+/// Judges until no camera is left.
+pub fn run(
+    mut inspector: Inspector,
+    batch_max: usize,
+    frames: &Receiver<Frame>,
+    changes: &Receiver<Rules>,
+    reports: &Sender<Report>,
+    health: &Health,
+    clock: &dyn Clock,
+) -> Result<(), DeviceLost> {
+    let (mut changes, no_changes) = (changes, never());
+    let mut batch = Vec::with_capacity(batch_max);
+    health.model.set_state(ModelState::Ready);
+    loop {
+        health.inference.beat(clock.now());
+        select! {
+            recv(changes) -> rules => match rules {
+                Ok(rules) => inspector.rules = rules,
+                Err(RecvError) => changes = &no_changes,
+            },
+            recv(frames) -> frame => match frame {
+                Ok(frame) => batch.push(frame),
+                Err(_) => return Ok(()),
+            },
+            default(IDLE) => continue,
+        }
+        while batch.len() < batch_max
+            && !batch.is_empty()
+            && let Ok(frame) = frames.try_recv()
+        {
+            batch.push(frame);
+        }
+        if !batch.is_empty() {
+            judge(&mut inspector, &mut batch, reports, clock)?;
+        }
+    }
+}
+
+/// Judges the frames of `batch` together, answers for each and leaves it empty.
+fn judge(
+    inspector: &mut Inspector,
+    batch: &mut Vec<Frame>,
+    reports: &Sender<Report>,
+    clock: &dyn Clock,
+) -> Result<(), DeviceLost> {
+    let taken_up = clock.now();
+    let pictures: Vec<Picture<'_>> = batch.iter().map(|frame| frame.image.picture()).collect();
+    let result = inspector.detector.measure(&pictures, clock);
+    drop(pictures);
+    let measured = match result {
+        Ok(measured) => measured,
+        Err(error) => return fail(error, inspector, batch, reports),
+    };
+    for (frame, measured_frame) in batch.drain(..).zip(measured.measured) {
+        let start = clock.now();
+        let mut judgement = judgement(&inspector.rules, &frame, &measured_frame);
+        judgement.times = StageTimes {
+            queue: taken_up.since(frame.trigger.captured),
+            preprocess: measured.preprocess,
+            inference: measured.inference,
+            postprocess: clock.now().since(start),
+        };
+        report(reports, &frame, judgement);
+    }
+    Ok(())
+}
+
+fn judgement(rules: &Rules, frame: &Frame, measured: &Measured) -> Judgement {
+    let outcome = rules.judge.outcome(measured.score);
+    let found = regions::find(&measured.map, frame.image.size, rules.regions);
+    Judgement {
+        outcome,
+        score: measured.score.is_finite().then_some(measured.score),
+        p_value: measured.score.is_finite().then(|| rules.calibration.p_value(measured.score)),
+        regions: Regions { cell_px: measured.cell_px, ..found },
+        frame: Some(frame.image.size),
+        times: StageTimes::default(),
+        recipe: Some(Arc::clone(&rules.recipe)),
+    }
+}
+
+fn fail(
+    error: EngineError,
+    inspector: &Inspector,
+    batch: &mut Vec<Frame>,
+    reports: &Sender<Report>,
+) -> Result<(), DeviceLost> {
+    let reason = match &error {
+        EngineError::DeviceLost { .. } => Reason::DeviceLost,
+        EngineError::Failed(_) => Reason::ModelError,
+    };
+    for frame in batch.drain(..) {
+        let recipe = Some(Arc::clone(&inspector.rules.recipe));
+        report(reports, &frame, Judgement::not_inspected(reason, recipe));
+    }
+    match error {
+        EngineError::DeviceLost { .. } => {
+            error!(%error, "the device is lost");
+            Err(DeviceLost(error))
+        }
+        EngineError::Failed(_) => {
+            warn!(%error, "frames could not be judged");
+            Ok(())
+        }
+    }
+}
+
+fn report(reports: &Sender<Report>, frame: &Frame, judgement: Judgement) {
+    debug_assert_ne!(
+        (judgement.outcome, judgement.score.is_none()),
+        (Outcome::Good, true),
+        "good without a score"
+    );
+    let closed = Report::Closed { key: frame.trigger.key, judgement };
+    // The ledger outlives inference: it ends when the last sender is gone.
+    drop(reports.send(closed));
+}

@@ -1,0 +1,154 @@
+//! From what a camera delivered to a trigger with an open ledger entry, and on to inference.
+//!
+//! Each delivery is one trigger, the damaged and the surplus ones too: those are answered here.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crossbeam_channel::{Sender, TrySendError};
+use tracing::debug;
+
+use crate::frame::{CameraId, Captured, Frame, Trigger, TriggerKey};
+use crate::health::{Health, ModelState};
+use crate::ledger::Report;
+use crate::verdict::{Judgement, Reason};
+
+/// `trig` has 31 bits on the wire and wraps.
+const PUBLISHED_BITS: u64 = 0x7fff_ffff;
+
+/// The way from one camera into the station.
+#[derive(Debug)]
+pub struct Intake<'a> {
+    camera: usize,
+    id: CameraId,
+    next: u64,
+    /// Triggers that the station still takes, shared by all cameras; None is no limit.
+    remaining: Option<&'a AtomicU64>,
+    health: &'a Health,
+    reports: Sender<Report>,
+    frames: Sender<Frame>,
+}
+
+impl<'a> Intake<'a> {
+    /// `camera` is the position in the configuration.
+    pub fn new(
+        camera: usize,
+        id: CameraId,
+        remaining: Option<&'a AtomicU64>,
+        health: &'a Health,
+        reports: Sender<Report>,
+        frames: Sender<Frame>,
+    ) -> Self {
+        Self { camera, id, next: 0, remaining, health, reports, frames }
+    }
+
+    /// Opens the entry, then either hands the frame on or answers for it. Never waits for inference: when its
+    /// queue is full, this frame is the one that is dropped.
+    pub fn take(&mut self, captured: Captured) {
+        let is_spent = |left: &AtomicU64| left.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_err();
+        if self.remaining.is_some_and(is_spent) {
+            return;
+        }
+        let key = TriggerKey { camera: self.camera, number: self.next };
+        self.next += 1;
+        let trigger = Trigger {
+            key,
+            camera: self.id.clone(),
+            published_number: u32::try_from(key.number & PUBLISHED_BITS).expect("31 bits"),
+            part_id: captured.part_id,
+            captured: captured.at,
+        };
+        self.report(Report::Opened(trigger.clone()));
+        let image = match captured.image {
+            Ok(image) => image,
+            Err(cause) => {
+                debug!(camera = %self.id, number = key.number, cause, "frame is damaged");
+                return self.answer(key, Reason::FrameCorrupt);
+            }
+        };
+        if self.health.model.state() != ModelState::Ready {
+            return self.answer(key, Reason::NotReady);
+        }
+        match self.frames.try_send(Frame { trigger, image }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.answer(key, Reason::FrameDropped),
+            Err(TrySendError::Disconnected(_)) => self.answer(key, Reason::NotReady),
+        }
+    }
+
+    fn answer(&self, key: TriggerKey, reason: Reason) {
+        self.report(Report::Closed { key, judgement: Judgement::not_inspected(reason, None) });
+    }
+
+    fn report(&self, report: Report) {
+        // The ledger outlives every intake: it ends when the last sender is gone.
+        drop(self.reports.send(report));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::clock::Moment;
+    use crate::frame::{BufferPool, Image, PixelFormat, Size};
+    use crate::verdict::Outcome;
+
+    fn captured(image: Result<Image, String>) -> Captured {
+        let at = Moment { mono: Duration::ZERO, utc: SystemTime::UNIX_EPOCH };
+        Captured { at, part_id: None, image }
+    }
+
+    fn image(pool: &BufferPool) -> Image {
+        let mut pixels = pool.take();
+        pixels.push(0);
+        Image { size: Size { width: 1, height: 1 }, format: PixelFormat::Gray8, pixels }
+    }
+
+    /// What became of three pictures, the last of them damaged, with room for one frame.
+    fn reasons(state: ModelState, limit: u64) -> (Vec<Option<Reason>>, usize) {
+        let id = CameraId::new("top").unwrap();
+        let health = Health::new([id.clone()]);
+        health.model.set_state(state);
+        let pool = BufferPool::new(4, 1);
+        let remaining = AtomicU64::new(limit);
+        let (reports_in, reports) = bounded(16);
+        let (frames_in, frames) = bounded(1);
+        let mut intake = Intake::new(0, id, Some(&remaining), &health, reports_in, frames_in);
+        intake.take(captured(Ok(image(&pool))));
+        intake.take(captured(Ok(image(&pool))));
+        intake.take(captured(Err("torn".into())));
+        drop(intake);
+        let reasons = reports
+            .iter()
+            .map(|report| match report {
+                Report::Closed { judgement, .. } => match judgement.outcome {
+                    Outcome::NotInspected(reason) => Some(reason),
+                    Outcome::Good | Outcome::Anomalous | Outcome::Undecidable => None,
+                },
+                Report::Opened(_) | Report::Deadline(_) => None,
+            })
+            .collect();
+        (reasons, frames.len())
+    }
+
+    #[test]
+    fn a_full_queue_and_a_damaged_frame_are_answered_at_once() {
+        let (reasons, queued) = reasons(ModelState::Ready, 10);
+        let expected = [None, None, Some(Reason::FrameDropped), None, Some(Reason::FrameCorrupt)];
+        assert_eq!((reasons.as_slice(), queued), (expected.as_slice(), 1));
+    }
+
+    #[test]
+    fn nothing_waits_for_a_model_that_is_not_ready() {
+        let (reasons, queued) = reasons(ModelState::Loading, 10);
+        assert_eq!((reasons[1], reasons[3], queued), (Some(Reason::NotReady), Some(Reason::NotReady), 0));
+    }
+
+    #[test]
+    fn beyond_its_limit_the_station_takes_no_trigger() {
+        assert_eq!(reasons(ModelState::Ready, 1).0.len(), 1);
+    }
+}

@@ -1,0 +1,228 @@
+//! The rules of the ledger: open, close once, expire.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::frame::{Trigger, TriggerKey};
+use crate::ledger::sequence::Sequence;
+use crate::verdict::{Judgement, Reason, Recipe, Verdict};
+
+/// Answers that came too late are told apart from answers that nobody asked for, for this many timeouts back.
+const REMEMBERED: usize = 1024;
+
+/// All open entries.
+#[derive(Debug)]
+pub struct Book {
+    deadline: Duration,
+    sequence: Sequence,
+    entries: HashMap<TriggerKey, Entry>,
+    /// The same entries by deadline.
+    due: BTreeSet<(Duration, TriggerKey)>,
+    timed_out: HashMap<TriggerKey, (u64, Trigger)>,
+    /// Keys of `timed_out`, oldest first.
+    order: VecDeque<TriggerKey>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    trigger: Trigger,
+    due: Duration,
+}
+
+impl Book {
+    pub fn new(deadline: Duration, sequence: Sequence) -> Self {
+        Self {
+            deadline,
+            sequence,
+            entries: HashMap::new(),
+            due: BTreeSet::new(),
+            timed_out: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    /// Entries without a verdict.
+    pub fn open(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.due.first().map(|&(at, _)| at)
+    }
+
+    pub fn open_entry(&mut self, trigger: Trigger) {
+        let key = trigger.key;
+        let due = trigger.captured.mono + self.deadline;
+        let before = self.entries.insert(key, Entry { trigger, due });
+        assert!(before.is_none(), "trigger {key:?} was opened twice");
+        self.due.insert((due, key));
+    }
+
+    /// The terminal verdict if the entry is open, a late one if it ran into its deadline before, and nothing if
+    /// it was answered already.
+    pub fn close(&mut self, key: TriggerKey, judgement: Judgement, now: Moment) -> Option<Verdict> {
+        if let Some(entry) = self.entries.remove(&key) {
+            self.due.remove(&(entry.due, key));
+            // The deadline may have passed since this thread last looked. Then it has passed.
+            return Some(if now.mono >= entry.due {
+                self.time_out(entry.trigger, judgement.recipe, now)
+            } else {
+                self.verdict(entry.trigger, judgement, now)
+            });
+        }
+        let (seq, trigger) = self.timed_out.remove(&key)?;
+        self.order.retain(|&other| other != key);
+        Some(Verdict { seq, trigger, judgement, decided: now, late: true })
+    }
+
+    /// TIMEOUT for every entry whose deadline has passed, the earliest first.
+    pub fn expire(&mut self, now: Moment) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        while let Some(&(at, key)) = self.due.first() {
+            if at > now.mono {
+                break;
+            }
+            self.due.pop_first();
+            let entry = self.entries.remove(&key).expect("each due entry is open");
+            verdicts.push(self.time_out(entry.trigger, None, now));
+        }
+        verdicts
+    }
+
+    /// Ends every open entry: the station stops and nobody will look at these parts any more.
+    pub fn abandon(&mut self, now: Moment) -> Vec<Verdict> {
+        self.due.clear();
+        let mut entries: Vec<Entry> = self.entries.drain().map(|(_, entry)| entry).collect();
+        entries.sort_by_key(|entry| (entry.due, entry.trigger.key));
+        let judgement = Judgement::not_inspected(Reason::NotReady, None);
+        entries.into_iter().map(|entry| self.verdict(entry.trigger, judgement.clone(), now)).collect()
+    }
+
+    /// Keeps the next number exactly; without this a restart skips some.
+    pub fn finish(self) -> io::Result<()> {
+        self.sequence.finish()
+    }
+
+    fn time_out(&mut self, trigger: Trigger, recipe: Option<Arc<Recipe>>, now: Moment) -> Verdict {
+        let verdict = self.verdict(trigger, Judgement::not_inspected(Reason::Timeout, recipe), now);
+        let key = verdict.trigger.key;
+        self.timed_out.insert(key, (verdict.seq, verdict.trigger.clone()));
+        self.order.push_back(key);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.timed_out.remove(&oldest);
+        }
+        verdict
+    }
+
+    fn verdict(&mut self, trigger: Trigger, judgement: Judgement, now: Moment) -> Verdict {
+        Verdict { seq: self.sequence.next_number(), trigger, judgement, decided: now, late: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::frame::CameraId;
+    use crate::verdict::Outcome;
+
+    const DEADLINE: Duration = Duration::from_millis(100);
+
+    fn at(ms: u64) -> Moment {
+        Moment { mono: Duration::from_millis(ms), utc: SystemTime::UNIX_EPOCH }
+    }
+
+    fn key(number: u64) -> TriggerKey {
+        TriggerKey { camera: 0, number }
+    }
+
+    fn trigger(number: u64, captured_ms: u64) -> Trigger {
+        Trigger {
+            key: key(number),
+            camera: CameraId::new("top").unwrap(),
+            published_number: 0,
+            part_id: None,
+            captured: at(captured_ms),
+        }
+    }
+
+    fn good() -> Judgement {
+        Judgement { outcome: Outcome::Good, ..Judgement::not_inspected(Reason::NoFrame, None) }
+    }
+
+    fn book(folder: &tempfile::TempDir) -> Book {
+        Book::new(DEADLINE, Sequence::open(folder.path()).unwrap())
+    }
+
+    #[test]
+    fn a_trigger_is_answered_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = book(&folder);
+        book.open_entry(trigger(0, 0));
+        let verdict = book.close(key(0), good(), at(50)).unwrap();
+        assert_eq!((verdict.judgement.outcome, verdict.late), (Outcome::Good, false));
+        assert!(book.close(key(0), good(), at(60)).is_none());
+        assert!(book.expire(at(1000)).is_empty());
+        assert_eq!(book.open(), 0);
+    }
+
+    #[test]
+    fn at_its_deadline_an_entry_times_out_and_the_answer_after_that_is_late() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = book(&folder);
+        book.open_entry(trigger(0, 0));
+        book.open_entry(trigger(1, 10));
+        assert_eq!(book.next_deadline(), Some(DEADLINE));
+        assert!(book.expire(at(99)).is_empty());
+        let timed_out = book.expire(at(100));
+        assert_eq!(timed_out.len(), 1);
+        assert_eq!(timed_out[0].judgement.outcome, Outcome::NotInspected(Reason::Timeout));
+        let late = book.close(key(0), good(), at(105)).unwrap();
+        assert_eq!((late.late, late.seq), (true, timed_out[0].seq));
+        assert!(book.close(key(0), good(), at(106)).is_none(), "a late answer is given once");
+        assert!(!book.close(key(1), good(), at(109)).unwrap().late);
+    }
+
+    #[test]
+    fn an_answer_after_the_deadline_is_not_a_verdict_even_if_nobody_looked_at_the_clock() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = book(&folder);
+        book.open_entry(trigger(0, 0));
+        let verdict = book.close(key(0), good(), at(100)).unwrap();
+        assert_eq!(verdict.judgement.outcome, Outcome::NotInspected(Reason::Timeout));
+        assert!(!verdict.late);
+    }
+
+    #[test]
+    fn when_the_station_stops_no_entry_stays_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = book(&folder);
+        book.open_entry(trigger(1, 5));
+        book.open_entry(trigger(0, 0));
+        let verdicts = book.abandon(at(10));
+        assert_eq!(verdicts.iter().map(|v| v.trigger.key.number).collect::<Vec<_>>(), [0, 1]);
+        assert!(verdicts.iter().all(|v| v.judgement.outcome == Outcome::NotInspected(Reason::NotReady)));
+        assert_eq!((book.open(), book.next_deadline()), (0, None));
+    }
+
+    #[test]
+    fn an_inference_that_hangs_for_ever_costs_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = book(&folder);
+        for number in 0..3000 {
+            book.open_entry(trigger(number, number));
+            book.expire(at(number + 100));
+        }
+        assert!(book.timed_out.len() <= REMEMBERED && book.order.len() <= REMEMBERED);
+    }
+}

@@ -1,0 +1,116 @@
+//! The number of a verdict, `seq`: counts up, and never goes back, whatever ends the process.
+//!
+//! Numbers are reserved on disk in blocks before they are used. A clean stop gives back what is left of a block;
+//! after a crash the count goes on at the next block, so that a number may be skipped but never used twice.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tracing::error;
+
+/// Numbers reserved at a time: one write to disk for so many verdicts.
+const BLOCK: u64 = 10_000;
+
+/// The counter of a station.
+#[derive(Debug)]
+pub struct Sequence {
+    file: PathBuf,
+    next: u64,
+    /// Numbers below this are reserved.
+    reserved: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SequenceError {
+    #[error("cannot make the state folder {folder}")]
+    Folder { folder: PathBuf, source: io::Error },
+    #[error("cannot read or write {file}, which keeps the verdict counter")]
+    Io { file: PathBuf, source: io::Error },
+    #[error(
+        "{file} should hold the next verdict number and holds \"{found}\": restore it, or write a number above the last that was published"
+    )]
+    Broken { file: PathBuf, found: String },
+}
+
+impl Sequence {
+    /// Opens the counter in `folder`, which is made if need be; a new counter begins at 1.
+    pub fn open(folder: &Path) -> Result<Self, SequenceError> {
+        fs::create_dir_all(folder)
+            .map_err(|source| SequenceError::Folder { folder: folder.to_owned(), source })?;
+        let file = folder.join("seq");
+        let next = match fs::read_to_string(&file) {
+            Ok(text) => text.trim().parse().map_err(|_| SequenceError::Broken {
+                file: file.clone(),
+                found: text.chars().take(40).collect(),
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 1,
+            Err(source) => return Err(SequenceError::Io { file, source }),
+        };
+        let reserved = next + BLOCK;
+        write(&file, reserved).map_err(|source| SequenceError::Io { file: file.clone(), source })?;
+        Ok(Self { file, next, reserved })
+    }
+
+    pub fn next_number(&mut self) -> u64 {
+        if self.next == self.reserved {
+            self.reserved += BLOCK;
+            // The line goes on: a full disk must not stop verdicts. It is said for each block.
+            if let Err(error) = write(&self.file, self.reserved) {
+                error!(%error, file = %self.file.display(), "cannot reserve verdict numbers; a crash now would repeat some");
+            }
+        }
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    /// Gives back the numbers that were not used.
+    pub fn finish(self) -> io::Result<()> {
+        write(&self.file, self.next)
+    }
+}
+
+fn write(file: &Path, number: u64) -> io::Result<()> {
+    let temporary = file.with_extension("part");
+    let mut part = File::create(&temporary)?;
+    writeln!(part, "{number}")?;
+    part.sync_all()?;
+    fs::rename(&temporary, file)?;
+    // The new name must survive a power cut as well.
+    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_on_after_a_clean_stop_and_skip_after_a_crash() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sequence = Sequence::open(folder.path()).unwrap();
+        assert_eq!([sequence.next_number(), sequence.next_number()], [1, 2]);
+        sequence.finish().unwrap();
+        let mut sequence = Sequence::open(folder.path()).unwrap();
+        assert_eq!(sequence.next_number(), 3);
+        drop(sequence);
+        assert_eq!(Sequence::open(folder.path()).unwrap().next_number(), 3 + BLOCK);
+    }
+
+    #[test]
+    fn a_block_that_is_used_up_is_followed_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sequence = Sequence::open(folder.path()).unwrap();
+        let last = (0..=BLOCK).map(|_| sequence.next_number()).last();
+        assert_eq!(last, Some(BLOCK + 1));
+        drop(sequence);
+        assert!(Sequence::open(folder.path()).unwrap().next_number() > BLOCK + 1);
+    }
+
+    #[test]
+    fn a_counter_that_is_not_a_number_is_not_started_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("seq"), "1\u{0}2").unwrap();
+        assert!(matches!(Sequence::open(folder.path()), Err(SequenceError::Broken { .. })));
+    }
+}
