@@ -8,4 +8,5 @@ pub mod events;
 pub mod frame;
 pub mod health;
 pub mod shutdown;
+pub mod synth;
 pub mod verdict;
