@@ -79,7 +79,7 @@ impl Defect {
             }
             Kind::Pit => {
                 let centre = point_on_face(0.07, random);
-                let radius = grown(0.022, 0.055);
+                let radius = grown(0.028, 0.065);
                 let mut craters = vec![Crater { centre, radius }];
                 for _ in 0..random.random_range(0..=3_u8) {
                     let away = random.random_range(2.0..3.6) * radius;
