@@ -1,8 +1,12 @@
 //! Arguments, one match, exit code. Each command's own arguments and what it prints stand in its file.
 
+pub mod bench;
 pub mod evaluate;
 pub mod exit;
 pub mod inspect;
+pub mod run;
+pub mod schema;
+pub mod synth;
 pub mod train;
 
 use std::io::Write;
@@ -28,12 +32,22 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the station
+    Run(run::RunArguments),
+    /// Judge the settings: every problem is told, exit code 0 or 78
+    Check(run::CheckArguments),
     /// Train a product on a folder of good parts
     Train(train::Arguments),
     /// Say how good a bundle is on images whose truth is known
     Evaluate(evaluate::Arguments),
     /// Judge image files
     Inspect(inspect::Arguments),
+    /// Measure the speed of judging
+    Bench(bench::Arguments),
+    /// Print the JSON Schema of a message
+    Schema(schema::Arguments),
+    /// Draw parts with and without defects, for demos and tests
+    Synth(synth::Arguments),
 }
 
 /// Runs the command line and says how it ended.
@@ -47,9 +61,14 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => run::check(&arguments),
         Command::Train(arguments) => train::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Synth(arguments) => synth::run(&arguments),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -1,6 +1,7 @@
 //! Cameras in, verdicts out.
 
 pub mod backoff;
+pub mod bench;
 pub mod calibrate;
 pub mod capture;
 pub mod cli;
@@ -22,6 +23,7 @@ pub mod model;
 pub mod progress;
 pub mod publish;
 pub mod shutdown;
+pub mod synth;
 pub mod telemetry;
 pub mod train;
 pub mod verdict;

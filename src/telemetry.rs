@@ -39,9 +39,12 @@ pub fn start(filter: Option<&str>) -> Result<(), TelemetryError> {
 }
 
 /// From here on a panic, in whichever thread, is logged and ends the process: it is a bug, and half a
-/// daemon is worse than a restart.
-pub fn abort_on_panic() {
-    std::panic::set_hook(Box::new(|info| {
+/// daemon is worse than a restart. A panic for which `is_caught` holds is an error that its catcher reports.
+pub fn abort_on_panic(is_caught: fn() -> bool) {
+    std::panic::set_hook(Box::new(move |info| {
+        if is_caught() {
+            return;
+        }
         log_panic(info);
         std::process::abort();
     }));
@@ -104,7 +107,7 @@ mod tests {
         const CHILD: &str = "CSFLOWD_TEST_PANICS";
         if env::var_os(CHILD).is_some() {
             start(None).unwrap();
-            abort_on_panic();
+            abort_on_panic(|| false);
             let worker = std::thread::Builder::new().name("worker".into());
             let outcome = worker.spawn(|| panic!("out of order")).unwrap().join();
             unreachable!("{outcome:?} after a panic");

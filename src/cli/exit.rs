@@ -4,8 +4,10 @@ use crate::dataset::DatasetError;
 use crate::engine::LoadError;
 use crate::engine::cuda::DeviceError;
 use crate::image_file::ImageFileError;
+use crate::ledger::sequence::SequenceError;
 use crate::model::bundle::BundleError;
 use crate::model::weights::WeightsError;
+use crate::synth::SynthError;
 
 pub const OK: u8 = 0;
 pub const USAGE: u8 = 64;
@@ -28,6 +30,16 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<DatasetError>() || cause.is::<ImageFileError>() || cause.is::<WeightsError>() {
         return Some(NO_INPUT);
+    }
+    if let Some(error) = cause.downcast_ref::<SynthError>() {
+        return Some(if matches!(error, SynthError::Io { .. } | SynthError::Encode { .. }) {
+            IO
+        } else {
+            USAGE
+        });
+    }
+    if cause.is::<SequenceError>() {
+        return Some(IO);
     }
     match cause.downcast_ref() {
         Some(LoadError::Bundle(_)) => Some(NO_INPUT),

@@ -174,7 +174,7 @@ impl<'a> Payload<'a> {
             region_count: regions.total,
             regions_truncated: regions.total > regions.worst.len(),
             bundle_sha256: recipe.map(|recipe| text(&recipe.bundle_sha256)),
-            config_sha256: text(origin.config_sha256),
+            config_sha256: text(recipe.map_or(origin.config_sha256, |recipe| &recipe.config_sha256)),
             software: concat!("csflowd ", env!("CARGO_PKG_VERSION")),
         }
     }

@@ -79,6 +79,7 @@ pub(super) fn largest() -> Verdict {
     verdict.judgement.recipe = Some(Arc::new(Recipe {
         product: "ü".repeat(64),
         bundle_sha256: "f".repeat(64),
+        config_sha256: "c0ffee".into(),
         threshold: tiny,
         guard_band: tiny,
         device: "d".repeat(80),
@@ -113,6 +114,7 @@ fn verdict(outcome: Outcome, score: Option<f64>, regions: Regions) -> Verdict {
             recipe: Some(Arc::new(Recipe {
                 product: "cover".into(),
                 bundle_sha256: "3f9a1c2e".repeat(8),
+                config_sha256: "c0ffee".into(),
                 threshold: 10.5,
                 guard_band: 0.5,
                 device: "cpu".into(),
@@ -157,6 +159,7 @@ pub(super) fn any_verdict() -> impl Strategy<Value = Verdict> {
                         Arc::new(Recipe {
                             product,
                             bundle_sha256,
+                            config_sha256: "c0ffee".into(),
                             threshold,
                             guard_band,
                             device,

@@ -1,0 +1,50 @@
+# What a person types; cargo does the rest. `make` alone lists the targets.
+
+CUDA ?= 0
+WEIGHTS ?= lite0 lite1 lite2
+DATA ?=
+
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/csflowd
+LIBTORCH ?= $(cache)/libtorch-2.11.0-$(if $(filter 1,$(CUDA)),cuda,cpu)/torch
+PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+export CUDA WEIGHTS DATA LIBTORCH PATH
+
+heading = @printf '\n== %s\n'
+
+.PHONY: help setup build demo test fmt bench clean
+.NOTPARALLEL:
+
+help: ## show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: ## install what is missing: packages, Rust, libtorch, weights (CUDA=1 for a GPU)
+	@scripts/setup.sh
+
+build: setup ## build target/release/csflowd
+	cargo build --release
+
+demo: build ## train on drawn parts, run the daemon, show its verdicts (DATA=dir for your own pictures)
+	@scripts/demo.sh
+
+test: setup ## everything that must hold before a change goes in
+	$(heading) "format"
+	cargo fmt --check
+	$(heading) "clippy"
+	cargo clippy --all-targets -- -D warnings
+	$(heading) "tests"
+	cargo test
+	$(heading) "documentation"
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	$(heading) "weight conversion"
+	python3 scripts/test_weights.py
+	$(heading) "systemd unit"
+	scripts/check-unit.sh
+
+fmt: ## format the code
+	cargo fmt
+
+bench: setup ## run the benchmarks
+	cargo bench
+
+clean: ## remove what was built; what set-up installed stays
+	cargo clean

@@ -1,0 +1,149 @@
+//! `csflowd run` and `csflowd check`: the same settings, read the same way.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{exit, print};
+use crate::capture::{self, Pulled};
+use crate::clock::{Clock, SystemClock};
+use crate::config::camera::{Camera, Pipelines};
+use crate::config::problem::Problems;
+use crate::config::{self, Config, Sources};
+use crate::daemon;
+use crate::engine::guard;
+use crate::frame::BufferPool;
+use crate::inference::Inspector;
+use crate::model::bundle::Bundle;
+use crate::progress::say;
+use crate::telemetry;
+
+/// Where the package puts pipelines that a station does not bring itself.
+const SHARED_PIPELINES: &str = "/usr/share/csflowd/pipelines";
+
+/// Where settings come from.
+#[derive(Debug, Args)]
+struct Settings {
+    /// The station file
+    #[arg(long, default_value = "/etc/csflowd/csflowd.toml", value_name = "FILE")]
+    config: PathBuf,
+    /// Override a key of the station file, such as mqtt.port=1884; may stand several times
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    overrides: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    settings: Settings,
+    /// Stop after so many triggers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    frames: Option<u64>,
+    /// error, warn, info, debug or trace, or target=level,... [env: CSFLOWD_LOG]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    settings: Settings,
+    /// Neither load the network onto its device nor open a camera
+    #[arg(long)]
+    no_hardware: bool,
+}
+
+pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
+    let filter = arguments.log.clone().or_else(|| std::env::var("CSFLOWD_LOG").ok());
+    telemetry::start(filter.as_deref())?;
+    telemetry::abort_on_panic(guard::is_guarded);
+    capture::init()?;
+    let load = || arguments.settings.load();
+    let config = match load() {
+        Ok(config) => config,
+        Err(problems) => return Ok(refuse(&problems)),
+    };
+    daemon::run(&config, arguments.frames, &load, &SystemClock::start())?;
+    Ok(exit::OK)
+}
+
+pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
+    capture::init()?;
+    let config = match arguments.settings.load() {
+        Ok(config) => config,
+        Err(problems) => return Ok(refuse(&problems)),
+    };
+    let mut problems = Vec::new();
+    if arguments.no_hardware {
+        let bundle = Bundle::read(&config.product.bundle);
+        problems.extend(bundle.err().map(|error| chain(&error)));
+    } else {
+        problems.extend(Inspector::load(&config).err().map(|error| chain(&error)));
+        problems.extend(config.cameras.iter().filter_map(|camera| try_camera(camera).err()));
+    }
+    for problem in &problems {
+        say(problem);
+    }
+    if !problems.is_empty() {
+        return Ok(exit::CONFIG);
+    }
+    print(&format!(
+        "{}: station {}, {} cameras, product {}: nothing is wrong",
+        arguments.settings.config.display(),
+        config.station.name,
+        config.cameras.len(),
+        config.product.name,
+    ))?;
+    Ok(exit::OK)
+}
+
+impl Settings {
+    fn load(&self) -> Result<Config, Problems> {
+        let pipelines = Pipelines {
+            shared_dir: Path::new(SHARED_PIPELINES),
+            fill: &|text, parameters| {
+                capture::text::fill(text, parameters).map_err(|error| error.to_string())
+            },
+            check: &|camera| capture::check(&camera.pipeline, &camera.source).map_err(|error| chain(&error)),
+        };
+        config::load(&Sources {
+            file: &self.config,
+            environment: &config::process_environment(),
+            overrides: &self.overrides,
+            pipelines: &pipelines,
+        })
+    }
+}
+
+/// Opens the camera and waits for one picture.
+fn try_camera(camera: &Camera) -> Result<(), String> {
+    let named = |text: String| format!("camera {}: {text}", camera.id);
+    let clock = SystemClock::start();
+    let pool = BufferPool::new(1, 0);
+    let mut source = capture::open(camera, &clock, &pool).map_err(|error| named(chain(&error)))?;
+    while clock.now().mono < camera.stall {
+        match source.next(Duration::from_millis(100)).map_err(|error| named(chain(&error)))? {
+            Pulled::Captured(captured) => return captured.image.map(drop).map_err(named),
+            Pulled::Nothing => {}
+            Pulled::Ended => return Err(named("the source ended without a picture".into())),
+        }
+    }
+    Err(named(format!("no picture within {} s", camera.stall.as_secs_f64())))
+}
+
+fn refuse(problems: &Problems) -> u8 {
+    say(&problems.to_string());
+    exit::CONFIG
+}
+
+/// An error with its causes on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE, such as mqtt.port=1884")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
