@@ -24,7 +24,7 @@ build: setup ## build target/release/csflowd
 	cargo build --release
 
 demo: build ## train on drawn parts, run the daemon, show its verdicts (DATA=dir for your own pictures)
-	@scripts/demo.sh
+	@python3 scripts/demo.py
 
 test: setup ## everything that must hold before a change goes in
 	$(heading) "format"

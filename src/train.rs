@@ -8,6 +8,7 @@
 //!
 //! The held-out images are never trained on and never chosen by: the threshold's guarantee rests on them.
 
+pub mod average;
 pub mod features;
 pub mod optimise;
 

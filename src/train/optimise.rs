@@ -12,6 +12,7 @@ use crate::model::flow;
 use crate::model::network::Network;
 use crate::model::preset::Schedule;
 use crate::progress::Progress;
+use crate::train::average::Average;
 use crate::train::features::FeatureStore;
 
 /// How training went.
@@ -43,6 +44,7 @@ pub fn run(
     let mut order = trained_on.to_vec();
     let steps = order.len().div_ceil(schedule.batch);
     let mut progress = Progress::start("training", schedule.epochs * steps);
+    let mut average = schedule.average.map(|memory| Average::new(&network.flow_store, memory));
     let mut losses = Vec::new();
     let mut best: Option<Best> = None;
 
@@ -68,22 +70,35 @@ pub fn run(
             loss.backward();
             optimiser.clip_grad_norm(schedule.clip_norm);
             optimiser.step();
+            if let Some(average) = &mut average {
+                average.update();
+            }
             #[expect(clippy::cast_precision_loss, reason = "a few images")]
             let share = positions.len() as f64 / order.len() as f64;
             sum += value * share;
             let held = best.as_ref().map_or(String::new(), |b| format!(", watched {:.4}", b.watched_loss));
             progress.set(done + 1, &format!("epoch {epoch}, loss {value:.4}{held}"));
         }
+        if let Some(average) = &mut average {
+            average.swap();
+        }
         let watched_loss = mean_loss(network, store, watched, schedule.batch)?;
         losses.push((sum, watched_loss));
         if best.as_ref().is_none_or(|best| watched_loss < best.watched_loss) {
             best = Some(Best::of(network, epoch, watched_loss));
         }
+        if let Some(average) = &mut average {
+            average.swap();
+        }
+        let is_over = |best: &Best| schedule.patience.is_some_and(|patience| epoch - best.epoch >= patience);
+        if best.as_ref().is_some_and(is_over) {
+            break;
+        }
     }
 
     let Some(best) = best else { bail!("stopped before the first epoch was over; nothing was written") };
     best.restore();
-    let stopped = losses.len() < schedule.epochs;
+    let stopped = stop.load(Relaxed);
     progress.finish(&format!("epoch {} is best, watched loss {:.4}", best.epoch, best.watched_loss));
     Ok(Outcome { losses, epoch_kept: best.epoch, watched_loss: best.watched_loss, stopped })
 }
