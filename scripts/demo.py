@@ -54,7 +54,7 @@ def main():
     WORK.mkdir(parents=True, exist_ok=True)
     if not os.environ.get("DATA"):
         heading("drawing parts")
-        csflowd("synth", "--out", data)
+        csflowd("synth", "--train", 400, "--out", data)
     heading("training on the good parts")
     bundle = WORK / "demo.csflow"
     csflowd("train", "--preset", "lite", "--data", data, "--out", bundle)

@@ -118,7 +118,12 @@ pub fn run(
         let inference = {
             let (reports_in, batch_max) = (reports_in.clone(), config.engine.batch_max);
             spawn(scope, "inference", move || {
-                inference::run(inspector, batch_max, &frames, &rules, &reports_in, health, clock)
+                let (frames, changes, reports) = (&frames, &rules, &reports_in);
+                inference::run(
+                    inspector,
+                    batch_max,
+                    inference::Context { frames, changes, reports, health, clock },
+                )
             })
         };
 
@@ -142,7 +147,6 @@ pub fn run(
         let supervisor = Supervisor { signals: &signals, health, clock };
         supervisor.run(stages, handle, load_config, apply)
     })
-    .map_err(DaemonError::from)
 }
 
 fn load(config: &Config, health: &Health, events: &Events<'_>) -> Result<Inspector, DaemonError> {

@@ -90,8 +90,9 @@ impl Engine {
         })?;
         for (index, (&found, &expected)) in found.iter().zip(&self_test.scores).enumerate() {
             let tolerance = self_test.tolerance * expected.abs();
-            // Not `>`: a score that is not a number must fail too.
-            if !((found - expected).abs() <= tolerance) {
+            // A score that is not a number is within no tolerance.
+            let is_found = found.is_finite() && (found - expected).abs() <= tolerance;
+            if !is_found {
                 let device = engine.device_name.clone();
                 return Err(LoadError::SelfTest { device, index, found, expected, tolerance });
             }

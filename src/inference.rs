@@ -97,16 +97,26 @@ impl Inspector {
 #[error("inference stopped")]
 pub struct DeviceLost(#[source] pub EngineError);
 
-/// Judges until no camera is left.
-pub fn run(
-    mut inspector: Inspector,
-    batch_max: usize,
-    frames: &Receiver<Frame>,
-    changes: &Receiver<Rules>,
-    reports: &Sender<Report>,
-    health: &Health,
-    clock: &dyn Clock,
-) -> Result<(), DeviceLost> {
+/// What the thread is given besides the model.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub frames: &'a Receiver<Frame>,
+    /// New rules, taken over between two batches.
+    pub changes: &'a Receiver<Rules>,
+    pub reports: &'a Sender<Report>,
+    pub health: &'a Health,
+    pub clock: &'a dyn Clock,
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("waiting", &self.frames.len()).finish_non_exhaustive()
+    }
+}
+
+/// Judges until no camera is left, at most `batch_max` frames together.
+pub fn run(mut inspector: Inspector, batch_max: usize, context: Context<'_>) -> Result<(), DeviceLost> {
+    let Context { frames, changes, reports, health, clock } = context;
     let (mut changes, no_changes) = (changes, never());
     let mut batch = Vec::with_capacity(batch_max);
     health.model.set_state(ModelState::Ready);

@@ -55,10 +55,13 @@ pub fn run(
                 health.counters.triggers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 book.open_entry(trigger);
             }
-            Ok(Report::Closed { key, judgement }) => match book.close(key, judgement, clock.now()) {
-                Some(verdict) => give(verdict, verdicts, health, book.open()),
-                None => debug!(camera = key.camera, number = key.number, "a second answer is left out"),
-            },
+            Ok(Report::Closed { key, judgement }) => {
+                if let Some(verdict) = book.close(key, judgement, clock.now()) {
+                    give(verdict, verdicts, health, book.open());
+                } else {
+                    debug!(camera = key.camera, number = key.number, "a second answer is left out");
+                }
+            }
             Ok(Report::Deadline(deadline)) => book.set_deadline(deadline),
             Err(RecvTimeoutError::Timeout) => {}
             // Nobody is left who could answer what is still open.

@@ -38,7 +38,7 @@ use crate::model::weights::{self, Weights};
 use crate::model::whitening::Moments;
 use crate::progress::Progress;
 use crate::train::features::FeatureStore;
-use crate::train::optimise::Outcome;
+use crate::train::optimise::{Outcome, Plan};
 
 /// Share of the good images held out for calibration.
 const HELD_OUT: f64 = 0.2;
@@ -106,9 +106,14 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
         epochs: options.epochs.unwrap_or(options.preset.schedule().epochs),
         ..options.preset.schedule()
     };
-    let trained_on: Vec<usize> = (0..parts.trained_on.len()).collect();
-    let watched: Vec<usize> = (parts.trained_on.len()..fitted.len()).collect();
-    let outcome = optimise::run(&network, &store, &trained_on, &watched, &schedule, options.seed, stop)?;
+    let plan = Plan {
+        store: &store,
+        trained_on: (0..parts.trained_on.len()).collect(),
+        watched: (parts.trained_on.len()..fitted.len()).collect(),
+        schedule,
+        seed: options.seed,
+    };
+    let outcome = optimise::run(&network, &plan, stop)?;
     drop(store);
     let trained = clock.now();
 

@@ -70,20 +70,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let clock = SystemClock::start();
     let start = clock.now();
-    let (network, mut engine, judge, rule) = match &arguments.bundle {
-        Some(file) => {
-            let (bundle, engine) = load(file, arguments.device)?;
-            let calibration = &bundle.manifest.calibration;
-            let rule = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
-            (file.display().to_string(), engine, calibration.judge(), rule)
-        }
-        None => {
-            let engine = untrained(arguments.preset, arguments.device)?;
-            let threshold = Threshold::new(1.0).expect("finite");
-            let judge = Judge::new(threshold, 0.0).expect("no guard band");
-            let rule = RegionRule { map_threshold: 2.0, min_area_px: 0.0 };
-            (arguments.preset.name().to_owned(), engine, judge, rule)
-        }
+    let (network, mut engine, judge, rule) = if let Some(file) = &arguments.bundle {
+        let (bundle, engine) = load(file, arguments.device)?;
+        let calibration = &bundle.manifest.calibration;
+        let rule = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
+        (file.display().to_string(), engine, calibration.judge(), rule)
+    } else {
+        let engine = untrained(arguments.preset, arguments.device)?;
+        let threshold = Threshold::new(1.0).expect("finite");
+        let judge = Judge::new(threshold, 0.0).expect("no guard band");
+        let rule = RegionRule { map_threshold: 2.0, min_area_px: 0.0 };
+        (arguments.preset.name().to_owned(), engine, judge, rule)
     };
     let load_s = clock.now().since(start).as_secs_f64();
     let load = Load { frame: arguments.frame, batch: arguments.batch.into(), runs: arguments.runs as usize };
@@ -99,9 +96,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         figures,
     };
     if arguments.json {
-        print_json(&report)?
+        print_json(&report)?;
     } else {
-        print(&table(&report))?
+        print(&table(&report))?;
     }
     Ok(exit::OK)
 }

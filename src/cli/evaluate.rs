@@ -15,7 +15,7 @@ use crate::progress::{Progress, say};
 pub(super) struct Arguments {
     #[arg(long, value_name = "FILE.csflow")]
     bundle: PathBuf,
-    /// Folder with test/good, test/<defect> and, for pixels, ground_truth/<defect>/<name>_mask.png
+    /// Folder with test/good, test/<defect> and, for pixels, `ground_truth/<defect>/<name>_mask.png`
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// auto, cpu or cuda:N
@@ -43,9 +43,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     )?;
     progress.finish(&format!("{} images", test.images.len()));
     if arguments.json {
-        print_json(&evaluation)?
+        print_json(&evaluation)?;
     } else {
-        print(&evaluation.to_string())?
+        print(&evaluation.to_string())?;
     }
     Ok(exit::OK)
 }

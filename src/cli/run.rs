@@ -40,7 +40,7 @@ pub(super) struct RunArguments {
     /// Stop after so many triggers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
-    /// error, warn, info, debug or trace, or target=level,... [env: CSFLOWD_LOG]
+    /// error, warn, info, debug or trace, or target=level,... [env: `CSFLOWD_LOG`]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
 }

@@ -186,7 +186,7 @@ fn content_sha256(manifest: &str, weights: &Weights) -> String {
 }
 
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::digest::hex(bytes)
 }
 
 fn permutations(manifest: &Manifest, stored: &Weights) -> Result<Vec<Permutation>, String> {

@@ -114,7 +114,7 @@ mod tests {
             let cells = x.permute([0, 2, 3, 1]).reshape([-1, 6]);
             let mean = cells.mean_dim([0].as_slice(), false, None).abs().max().double_value(&[]);
             assert!(mean < 1e-3, "mean {mean}");
-            let covariance = cells.tr().matmul(&cells) / cells.size()[0] as f64;
+            let covariance = cells.tr().matmul(&cells) / cells.size()[0];
             let off = (covariance - Tensor::eye(6, (Kind::Float, Device::Cpu))).abs().max();
             assert!(off.double_value(&[]) < 0.15, "covariance off by {off:?}");
         }

@@ -29,7 +29,8 @@ impl Average {
         let memory = self.memory.min((1.0 + updates) / (10.0 + updates));
         tch::no_grad(|| {
             for (variable, average) in &mut self.pairs {
-                let _ = average.lerp_(variable, 1.0 - memory);
+                // The same tensor comes back.
+                drop(average.lerp_(variable, 1.0 - memory));
             }
         });
     }
@@ -56,7 +57,7 @@ mod tests {
         let store = VarStore::new(Device::Cpu);
         let mut variable = store.root().var("x", &[1], Init::Const(0.0));
         let mut average = Average::new(&store, 0.99);
-        tch::no_grad(|| variable.fill_(1.0));
+        drop(tch::no_grad(|| variable.fill_(1.0)));
         average.update();
         average.swap();
         let mean = variable.double_value(&[0]);

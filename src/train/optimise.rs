@@ -27,21 +27,25 @@ pub struct Outcome {
     pub stopped: bool,
 }
 
-/// Trains the flow of `network` on the images at positions `trained_on` of `store`, and leaves in it the
-/// parameters of the epoch with the lowest loss on `watched`.
-pub fn run(
-    network: &Network,
-    store: &FeatureStore,
-    trained_on: &[usize],
-    watched: &[usize],
-    schedule: &Schedule,
-    seed: u64,
-    stop: &AtomicBool,
-) -> anyhow::Result<Outcome> {
+/// What is trained on, and how.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    pub store: &'a FeatureStore,
+    /// Positions in `store`.
+    pub trained_on: Vec<usize>,
+    pub watched: Vec<usize>,
+    pub schedule: Schedule,
+    pub seed: u64,
+}
+
+/// Trains the flow of `network`, and leaves in it the parameters of the epoch with the lowest loss on the watched
+/// images.
+pub fn run(network: &Network, plan: &Plan<'_>, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+    let Plan { store, trained_on, watched, schedule, seed } = plan;
     let adam = nn::Adam { wd: schedule.weight_decay, eps: schedule.epsilon, ..Default::default() };
     let mut optimiser = adam.build(&network.flow_store, schedule.learning_rate)?;
-    let mut rng = Pcg64::new(u128::from(seed), 1);
-    let mut order = trained_on.to_vec();
+    let mut rng = Pcg64::new(u128::from(*seed), 1);
+    let mut order = trained_on.clone();
     let steps = order.len().div_ceil(schedule.batch);
     let mut progress = Progress::start("training", schedule.epochs * steps);
     let mut average = schedule.average.map(|memory| Average::new(&network.flow_store, memory));
