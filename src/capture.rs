@@ -11,7 +11,6 @@ mod files;
 mod folder;
 mod pipeline;
 
-use std::error::Error;
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
@@ -25,7 +24,7 @@ use crate::capture::files::FilesSource;
 use crate::capture::pipeline::{Pipeline, PipelineSource};
 use crate::clock::{Clock, Moment};
 use crate::config::camera::{Camera, Source};
-use crate::events::{Event, Events};
+use crate::events::{Event, Events, with_causes};
 use crate::frame::{BufferPool, Captured};
 use crate::health::{CameraHealth, CameraState};
 use crate::shutdown::Shutdown;
@@ -229,10 +228,4 @@ impl Presence<'_> {
 
 fn nanoseconds_of(moment: Moment) -> u64 {
     moment.utc.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.subsec_nanos().into())
-}
-
-/// An error and all that led to it, on one line.
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

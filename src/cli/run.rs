@@ -12,7 +12,7 @@ use crate::config::camera::{Camera, Pipelines};
 use crate::config::problem::Problems;
 use crate::config::{self, Config, Sources};
 use crate::daemon;
-use crate::engine::guard;
+use crate::events::with_causes;
 use crate::frame::BufferPool;
 use crate::inference::Inspector;
 use crate::model::bundle::Bundle;
@@ -57,7 +57,6 @@ pub(super) struct CheckArguments {
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     let filter = arguments.log.clone().or_else(|| std::env::var("CSFLOWD_LOG").ok());
     telemetry::start(filter.as_deref())?;
-    telemetry::abort_on_panic(guard::is_guarded);
     capture::init()?;
     let load = || arguments.settings.load();
     let config = match load() {
@@ -77,9 +76,10 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     let mut problems = Vec::new();
     if arguments.no_hardware {
         let bundle = Bundle::read(&config.product.bundle);
-        problems.extend(bundle.err().map(|error| chain(&error)));
+        problems.extend(bundle.err().map(|error| with_causes(&error)));
     } else {
-        problems.extend(Inspector::load(&config).err().map(|error| chain(&error)));
+        let inspector = Inspector::load(&config.product, config.engine.device, &config.sha256);
+        problems.extend(inspector.err().map(|error| with_causes(&error)));
         problems.extend(config.cameras.iter().filter_map(|camera| try_camera(camera).err()));
     }
     for problem in &problems {
@@ -105,7 +105,9 @@ impl Settings {
             fill: &|text, parameters| {
                 capture::text::fill(text, parameters).map_err(|error| error.to_string())
             },
-            check: &|camera| capture::check(&camera.pipeline, &camera.source).map_err(|error| chain(&error)),
+            check: &|camera| {
+                capture::check(&camera.pipeline, &camera.source).map_err(|error| with_causes(&error))
+            },
         };
         config::load(&Sources {
             file: &self.config,
@@ -121,9 +123,9 @@ fn try_camera(camera: &Camera) -> Result<(), String> {
     let named = |text: String| format!("camera {}: {text}", camera.id);
     let clock = SystemClock::start();
     let pool = BufferPool::new(1, 0);
-    let mut source = capture::open(camera, &clock, &pool).map_err(|error| named(chain(&error)))?;
+    let mut source = capture::open(camera, &clock, &pool).map_err(|error| named(with_causes(&error)))?;
     while clock.now().mono < camera.stall {
-        match source.next(Duration::from_millis(100)).map_err(|error| named(chain(&error)))? {
+        match source.next(Duration::from_millis(100)).map_err(|error| named(with_causes(&error)))? {
             Pulled::Captured(captured) => return captured.image.map(drop).map_err(named),
             Pulled::Nothing => {}
             Pulled::Ended => return Err(named("the source ended without a picture".into())),
@@ -135,12 +137,6 @@ fn try_camera(camera: &Camera) -> Result<(), String> {
 fn refuse(problems: &Problems) -> u8 {
     say(&problems.to_string());
     exit::CONFIG
-}
-
-/// An error with its causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

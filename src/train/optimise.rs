@@ -87,6 +87,11 @@ pub fn run(network: &Network, plan: &Plan<'_>, stop: &AtomicBool) -> anyhow::Res
             average.swap();
         }
         let watched_loss = mean_loss(network, store, watched, schedule.batch)?;
+        if !watched_loss.is_finite() {
+            bail!(
+                "the loss of the watched images is {watched_loss} after epoch {epoch}: nothing was written"
+            );
+        }
         losses.push((sum, watched_loss));
         if best.as_ref().is_none_or(|best| watched_loss < best.watched_loss) {
             best = Some(Best::of(network, epoch, watched_loss));
