@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{exit, print};
 use crate::capture::{self, Pulled};
+use crate::causes::chain;
 use crate::clock::{Clock, SystemClock};
 use crate::config::camera::{Camera, Pipelines};
 use crate::config::problem::Problems;
@@ -135,12 +136,6 @@ fn try_camera(camera: &Camera) -> Result<(), String> {
 fn refuse(problems: &Problems) -> u8 {
     say(&problems.to_string());
     exit::CONFIG
-}
-
-/// An error with its causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
