@@ -54,8 +54,10 @@ pub fn look_over(images: &[PathBuf], side: i64, stop: &AtomicBool) -> anyhow::Re
     }
     sizes.sort_by_key(|size| (size.pixels(), size.width));
     let (Some(smallest), Some(largest)) = (sizes.first(), sizes.last()) else { return Ok(()) };
-    progress.finish(&format!("{} images, the largest {largest}", images.len()));
-    if smallest != largest {
+    if smallest == largest {
+        progress.finish(&format!("{} images of {largest}", images.len()));
+    } else {
+        progress.finish(&format!("{} images", images.len()));
         say(&format!(
             "note: the images have {} sizes, from {smallest} to {largest}; each is stretched to {side}x{side}",
             sizes.len()

@@ -88,6 +88,10 @@ pub fn run(network: &Network, plan: &Plan<'_>, stop: &AtomicBool) -> anyhow::Res
             return Err(TrainError::Diverged { value: watched_loss, step: steps, epoch }.into());
         }
         losses.push((sum, watched_loss));
+        progress.milestone(
+            epoch * steps,
+            &format!("epoch {epoch} over, loss {sum:.4}, watched {watched_loss:.4}"),
+        );
         if best.as_ref().is_none_or(|best| watched_loss < best.watched_loss) {
             best = Some(Best::of(network, epoch, watched_loss));
         }
