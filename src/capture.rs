@@ -22,9 +22,10 @@ use crate::backoff::Backoff;
 use crate::capture::error::CaptureError;
 use crate::capture::files::FilesSource;
 use crate::capture::pipeline::{Pipeline, PipelineSource};
+use crate::causes;
 use crate::clock::{Clock, Moment};
 use crate::config::camera::{Camera, Source};
-use crate::events::{Event, Events, with_causes};
+use crate::events::{Event, Events};
 use crate::frame::{BufferPool, Captured};
 use crate::health::{CameraHealth, CameraState};
 use crate::shutdown::Shutdown;
@@ -129,7 +130,7 @@ pub fn supervise<'a>(
             Ok(End::OfSource) => return presence.ended(),
             Err(error) => {
                 let pause = backoff.next_pause(&mut rng);
-                presence.lost(with_causes(&error), pause);
+                presence.lost(causes::chain(&error), pause);
                 context.shutdown.sleep(pause);
             }
         }

@@ -9,14 +9,14 @@ pub mod schema;
 pub mod synth;
 pub mod train;
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+use crate::causes;
 use crate::config::engine::Device;
 use crate::engine::{Engine, guard};
 use crate::model::bundle::Bundle;
@@ -75,8 +75,12 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            say(&format!("csflowd: {error:#}"));
-            ExitCode::from(exit::code_for(&error))
+            let code = exit::code_for(&error);
+            // A reader that has gone away (`| head`) needs no message.
+            if code != exit::OK {
+                say(&format!("csflowd: {}", causes::chain(&*error)));
+            }
+            ExitCode::from(code)
         }
     }
 }
@@ -87,17 +91,20 @@ fn load(bundle: &Path, device: Device) -> anyhow::Result<(Bundle, Engine)> {
     Ok((bundle, engine))
 }
 
+/// Results could not be printed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output")]
+struct OutputError(#[source] io::Error);
+
 /// Prints a line of results. A reader that has gone away (`| head`) is not an error worth a message.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn print(text: &str) -> Result<(), OutputError> {
+    let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(OutputError(error)),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string(value)?)
+    Ok(print(&serde_json::to_string(value)?)?)
 }

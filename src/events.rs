@@ -1,7 +1,6 @@
 //! What an operator should know. Loss is an event, never a silence: [`Events::tell`] logs, and hands on to the
 //! broker, in one call.
 
-use std::error::Error;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -141,10 +140,4 @@ impl<'a> Events<'a> {
             self.health.counters.events_dropped.fetch_add(1, Relaxed);
         }
     }
-}
-
-/// An error and all that led to it, on one line.
-pub fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

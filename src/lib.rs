@@ -33,6 +33,7 @@ pub mod backoff;
 pub mod bench;
 pub mod calibrate;
 pub mod capture;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;

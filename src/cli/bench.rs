@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use tch::Tensor;
 
 use super::{exit, load, print, print_json};
 use crate::bench::{self, Figures, Load};
@@ -12,11 +11,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::engine::Device;
 use crate::engine::{Engine, cuda};
 use crate::frame::Size;
-use crate::model::network::{Network, draw_permutations};
+use crate::model::network::Network;
 use crate::model::preprocess::Preprocess;
 use crate::model::preset::Preset;
 use crate::model::weights::{self, Weights};
-use crate::model::whitening::Whitening;
 use crate::verdict::regions::RegionRule;
 use crate::verdict::{Judge, Threshold};
 
@@ -108,17 +106,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 fn untrained(preset: Preset, device: Device) -> anyhow::Result<Engine> {
     let (device, device_name) = cuda::open(device)?;
     let architecture = preset.architecture();
-    let mut network = Network::new(&architecture, draw_permutations(&architecture, 0), device);
+    let network = Network::untrained(&architecture, device);
     if let Some(file) = weights::find(architecture.backbone) {
         let kind = architecture.backbone;
         Weights::read(&file)?.load_into(&network.backbone_store, |name| kind.is_beyond(name))?;
     }
-    let channels = architecture.flow.channels;
-    let options = (tch::Kind::Float, device);
-    network.whitening = architecture.whitened.then(|| Whitening {
-        mean: std::array::from_fn(|_| Tensor::zeros([channels], options)),
-        matrix: std::array::from_fn(|_| Tensor::eye(channels, options)),
-    });
     Ok(Engine::new(network, Preprocess::known(), device_name))
 }
 

@@ -7,12 +7,12 @@ use clap::Args;
 
 use super::{exit, print};
 use crate::capture::{self, Pulled};
+use crate::causes::chain;
 use crate::clock::{Clock, SystemClock};
 use crate::config::camera::{Camera, Pipelines};
 use crate::config::problem::Problems;
 use crate::config::{self, Config, Sources};
 use crate::daemon;
-use crate::events::with_causes;
 use crate::frame::BufferPool;
 use crate::inference::Inspector;
 use crate::model::bundle::Bundle;
@@ -76,10 +76,10 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     let mut problems = Vec::new();
     if arguments.no_hardware {
         let bundle = Bundle::read(&config.product.bundle);
-        problems.extend(bundle.err().map(|error| with_causes(&error)));
+        problems.extend(bundle.err().map(|error| chain(&error)));
     } else {
         let inspector = Inspector::load(&config.product, config.engine.device, &config.sha256);
-        problems.extend(inspector.err().map(|error| with_causes(&error)));
+        problems.extend(inspector.err().map(|error| chain(&error)));
         problems.extend(config.cameras.iter().filter_map(|camera| try_camera(camera).err()));
     }
     for problem in &problems {
@@ -105,9 +105,7 @@ impl Settings {
             fill: &|text, parameters| {
                 capture::text::fill(text, parameters).map_err(|error| error.to_string())
             },
-            check: &|camera| {
-                capture::check(&camera.pipeline, &camera.source).map_err(|error| with_causes(&error))
-            },
+            check: &|camera| capture::check(&camera.pipeline, &camera.source).map_err(|error| chain(&error)),
         };
         config::load(&Sources {
             file: &self.config,
@@ -123,9 +121,9 @@ fn try_camera(camera: &Camera) -> Result<(), String> {
     let named = |text: String| format!("camera {}: {text}", camera.id);
     let clock = SystemClock::start();
     let pool = BufferPool::new(1, 0);
-    let mut source = capture::open(camera, &clock, &pool).map_err(|error| named(with_causes(&error)))?;
+    let mut source = capture::open(camera, &clock, &pool).map_err(|error| named(chain(&error)))?;
     while clock.now().mono < camera.stall {
-        match source.next(Duration::from_millis(100)).map_err(|error| named(with_causes(&error)))? {
+        match source.next(Duration::from_millis(100)).map_err(|error| named(chain(&error)))? {
             Pulled::Captured(captured) => return captured.image.map(drop).map_err(named),
             Pulled::Nothing => {}
             Pulled::Ended => return Err(named("the source ended without a picture".into())),

@@ -60,7 +60,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         device: arguments.device,
         backbone_weights: arguments.backbone_weights,
         target: Target { overkill: arguments.target_overkill, confidence: arguments.confidence },
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+            .join(" "),
     };
     let summary = train::run(&options, &stop, &SystemClock::start())?;
 

@@ -70,6 +70,14 @@ impl Moments {
 }
 
 impl Whitening {
+    pub fn identity(channels: i64, device: Device) -> Self {
+        let options = (Kind::Float, device);
+        Self {
+            mean: std::array::from_fn(|_| Tensor::zeros([channels], options)),
+            matrix: std::array::from_fn(|_| Tensor::eye(channels, options)),
+        }
+    }
+
     /// # Shapes
     /// `[B, C, H_s, W_s]` to the same.
     pub fn forward(&self, features: &Scales) -> Scales {

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use anyhow::bail;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 use tch::Tensor;
@@ -13,6 +12,7 @@ use crate::model::network::Network;
 use crate::model::preset::Schedule;
 use crate::progress::Progress;
 use crate::train::average::Average;
+use crate::train::error::TrainError;
 use crate::train::features::FeatureStore;
 
 /// How training went.
@@ -65,10 +65,7 @@ pub fn run(network: &Network, plan: &Plan<'_>, stop: &AtomicBool) -> anyhow::Res
             let loss = flow::loss(&latent, &log_det);
             let value = loss.double_value(&[]);
             if !value.is_finite() {
-                bail!(
-                    "the loss is {value} at step {step} of epoch {epoch}: training diverged, nothing was written; \
-                     look for broken images among the good ones"
-                );
+                return Err(TrainError::Diverged { value, step, epoch }.into());
             }
             optimiser.zero_grad();
             loss.backward();
@@ -88,11 +85,13 @@ pub fn run(network: &Network, plan: &Plan<'_>, stop: &AtomicBool) -> anyhow::Res
         }
         let watched_loss = mean_loss(network, store, watched, schedule.batch)?;
         if !watched_loss.is_finite() {
-            bail!(
-                "the loss of the watched images is {watched_loss} after epoch {epoch}: nothing was written"
-            );
+            return Err(TrainError::Diverged { value: watched_loss, step: steps, epoch }.into());
         }
         losses.push((sum, watched_loss));
+        progress.milestone(
+            epoch * steps,
+            &format!("epoch {epoch} over, loss {sum:.4}, watched {watched_loss:.4}"),
+        );
         if best.as_ref().is_none_or(|best| watched_loss < best.watched_loss) {
             best = Some(Best::of(network, epoch, watched_loss));
         }
@@ -105,7 +104,9 @@ pub fn run(network: &Network, plan: &Plan<'_>, stop: &AtomicBool) -> anyhow::Res
         }
     }
 
-    let Some(best) = best else { bail!("stopped before the first epoch was over; nothing was written") };
+    let Some(best) = best else {
+        return Err(TrainError::Stopped { before: "the first epoch was over" }.into());
+    };
     best.restore();
     let stopped = stop.load(Relaxed);
     progress.finish(&format!("epoch {} is best, watched loss {:.4}", best.epoch, best.watched_loss));
