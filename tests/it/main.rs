@@ -5,6 +5,8 @@ mod capture;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod mosquitto;
