@@ -11,4 +11,6 @@ mod golden;
 #[cfg(test)]
 mod mosquitto;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod publish;
