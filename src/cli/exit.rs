@@ -1,10 +1,10 @@
 //! Exit codes of sysexits.h, and which error ends with which.
 
+use crate::daemon::DaemonError;
 use crate::dataset::DatasetError;
 use crate::engine::LoadError;
 use crate::engine::cuda::DeviceError;
 use crate::image_file::ImageFileError;
-use crate::ledger::sequence::SequenceError;
 use crate::model::bundle::BundleError;
 use crate::model::weights::WeightsError;
 use crate::synth::SynthError;
@@ -38,7 +38,8 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             USAGE
         });
     }
-    if cause.is::<SequenceError>() {
+    // It speaks through this one, which hides it from the chain of causes.
+    if matches!(cause.downcast_ref(), Some(DaemonError::Sequence(_))) {
         return Some(IO);
     }
     match cause.downcast_ref() {
