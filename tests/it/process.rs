@@ -9,7 +9,6 @@ mod systemd;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -33,11 +32,12 @@ impl Station {
     fn new(broker_port: u16, camera_keys: &str) -> Self {
         let station = Self { folder: tempfile::tempdir().unwrap() };
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        symlink(root.join("pipelines"), station.path("pipelines")).unwrap();
-        for folder in ["images", "products"] {
-            fs::create_dir(station.path(folder)).unwrap();
+        for folder in ["images", "pipelines", "products", "state/bundles"] {
+            fs::create_dir_all(station.path(folder)).unwrap();
         }
-        fs::write(station.path("part.csflow"), fixture::bundle()).unwrap();
+        let pipeline = "pipelines/files.launch";
+        fs::copy(root.join(pipeline), station.path(pipeline)).unwrap();
+        station.set_bundle(fixture::bundle());
         station.set_product(PATIENT);
         let settings = format!(
             "[station]\nname = \"cell\"\nproduct = \"part\"\nstate_dir = \"state\"\n\
@@ -62,7 +62,11 @@ impl Station {
     }
 
     fn set_product(&self, keys: &str) {
-        self.write("products/part.toml", &format!("bundle = \"../part.csflow\"\n{keys}"));
+        self.write("products/part.toml", &format!("bundle = \"part.csflow\"\n{keys}"));
+    }
+
+    fn set_bundle(&self, bytes: &[u8]) {
+        fs::write(self.path("state/bundles/part.csflow"), bytes).unwrap();
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -145,6 +149,17 @@ impl Daemon {
                 return notice;
             }
         }
+    }
+
+    /// All that it has told and nobody has read, a line each.
+    fn notices_so_far(&self) -> String {
+        self.notices.set_nonblocking(true).unwrap();
+        let (mut text, mut buffer) = (String::new(), [0; 4096]);
+        while let Ok(length) = self.notices.recv(&mut buffer) {
+            text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        }
+        self.notices.set_nonblocking(false).unwrap();
+        text
     }
 
     fn signal(&self, name: &str) {
