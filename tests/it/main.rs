@@ -5,8 +5,12 @@ mod capture;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod mosquitto;
+#[cfg(test)]
+mod process;
 #[cfg(test)]
 mod publish;

@@ -5,6 +5,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
 use serde_json::Value;
+use ulid::Ulid;
 
 use super::{PATIENCE, pause};
 
@@ -28,7 +29,8 @@ impl Subscriber {
     pub(crate) fn start(port: u16) -> Self {
         let (tell, messages) = bounded(100_000);
         let (tell_subscribed, subscribed) = bounded(100);
-        let options = MqttOptions::new(format!("subscriber-{port}"), "127.0.0.1", port);
+        // A name of its own: the broker ends the older one of two clients with the same.
+        let options = MqttOptions::new(Ulid::generate().to_string(), "127.0.0.1", port);
         thread::Builder::new()
             .name("subscriber".into())
             .spawn(move || {

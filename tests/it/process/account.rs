@@ -1,0 +1,196 @@
+//! One verdict for each trigger, whatever becomes of it, and the counters say the same.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+
+use super::{PATIENT, Station, csflowd};
+use crate::fixture;
+use crate::mosquitto::Mosquitto;
+use crate::mosquitto::subscriber::{Message, Subscriber};
+
+/// What a station published until it said that it is gone.
+pub(super) struct Record {
+    pub(super) verdicts: Vec<Value>,
+    pub(super) results: Vec<Value>,
+    pub(super) events: Vec<Value>,
+    /// The last ones.
+    pub(super) counters: Value,
+}
+
+impl Record {
+    #[track_caller]
+    pub(super) fn until_offline(subscriber: &Subscriber) -> Self {
+        let messages = subscriber.collect_until("status OFFLINE", |message| {
+            message.topic == "plant/status" && message.payload["state"] == "OFFLINE"
+        });
+        Self::of(&messages)
+    }
+
+    fn of(messages: &[Message]) -> Self {
+        let on = |topic: &str| -> Vec<Value> {
+            messages.iter().filter(|m| m.topic == topic).map(|m| m.payload.clone()).collect()
+        };
+        Self {
+            verdicts: on("plant/top/verdict"),
+            results: on("plant/top/result"),
+            events: on("plant/event"),
+            counters: on("plant/counters").pop().expect("counters are the last words"),
+        }
+    }
+
+    pub(super) fn count(&self, key: &str) -> u64 {
+        self.counters
+            .pointer(key)
+            .and_then(Value::as_u64)
+            .unwrap_or_else(|| panic!("{key}: {}", self.counters))
+    }
+
+    /// Codes of the verdicts, in their order.
+    fn codes(&self) -> Vec<u64> {
+        self.verdicts.iter().map(|verdict| number(verdict, "code")).collect()
+    }
+
+    /// Triggers, verdicts, results and counters tell the same story, and nothing is open in it.
+    #[track_caller]
+    pub(super) fn assert_balances(&self) {
+        let not_inspected = self.counters["not_inspected"].as_object().unwrap();
+        let not_inspected: u64 = not_inspected.values().map(|count| count.as_u64().unwrap()).sum();
+        let triggers = self.count("/triggers");
+        let judged = self.count("/ok") + self.count("/not_ok") + self.count("/not_decidable");
+        assert_eq!(triggers, judged + not_inspected, "{}", self.counters);
+        assert_eq!(self.count("/open"), 0, "{}", self.counters);
+
+        // A verdict that comes while the broker is away is counted instead of sent.
+        let verdicts = u64::try_from(self.verdicts.len()).unwrap();
+        assert_eq!(verdicts + self.count("/verdicts_unsent"), triggers, "{}", self.counters);
+        let numbers = |key| self.verdicts.iter().map(|v| number(v, key)).collect::<Vec<_>>();
+        assert!(numbers("seq").is_sorted_by(|one, next| one < next), "{:?}", numbers("seq"));
+        let parts: BTreeSet<u64> = numbers("trig").into_iter().collect();
+        assert_eq!(parts.len(), self.verdicts.len(), "a trigger has two verdicts: {:?}", numbers("trig"));
+
+        assert_eq!(self.count("/results_dropped"), 0, "{}", self.counters);
+        let (late, in_time): (Vec<_>, Vec<_>) = self.results.iter().partition(|r| r["late"] == true);
+        assert_eq!(u64::try_from(late.len()).unwrap(), self.count("/late"));
+        let answered: BTreeSet<u64> = in_time.iter().map(|result| number(result, "trigger_id")).collect();
+        assert_eq!(answered, (0..triggers).collect(), "one result for each trigger");
+        assert!(parts.is_subset(&answered));
+        for result in late {
+            assert!(answered.contains(&number(result, "trigger_id")), "{result}");
+        }
+    }
+}
+
+#[track_caller]
+pub(super) fn number(message: &Value, key: &str) -> u64 {
+    message[key].as_u64().unwrap_or_else(|| panic!("{key} in {message}"))
+}
+
+/// Runs a station to its end.
+fn run(station: &Station, broker: &Mosquitto, arguments: &[&str]) -> Record {
+    let subscriber = Subscriber::start(broker.port);
+    station.start(arguments).expect_good_end();
+    Record::until_offline(&subscriber)
+}
+
+/// Checks messages against the schema that the binary prints.
+#[track_caller]
+fn assert_valid(kind: &str, messages: &[Value]) {
+    let output = csflowd().args(["schema", kind]).output().unwrap();
+    let schema = serde_json::from_slice(&output.stdout).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for message in messages {
+        if let Err(error) = validator.validate(message) {
+            panic!("{kind} {message}: {error}");
+        }
+    }
+}
+
+#[test]
+fn each_image_of_a_folder_gets_its_verdict_and_then_the_station_ends() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 20").with_parts(5, 4);
+    let record = run(&station, &broker, &[]);
+    record.assert_balances();
+    assert_eq!((record.count("/ok"), record.count("/not_ok")), (5, 4));
+    assert_valid("verdict", &record.verdicts);
+    assert_valid("result", &record.results);
+    assert_valid("event", &record.events);
+    assert_valid("counters", std::slice::from_ref(&record.counters));
+
+    let mut parts = BTreeSet::new();
+    for result in &record.results {
+        let part = result["part_id"].as_str().unwrap();
+        assert_eq!(result["evaluation"], if part.starts_with("good") { 1 } else { 2 }, "{result}");
+        assert_eq!(result["frame"]["width"], fixture::SIZE.width);
+        parts.insert(part);
+    }
+    assert_eq!(parts.len(), 9, "{parts:?}");
+    for verdict in &record.verdicts {
+        let is_good = verdict["part"].as_str().unwrap().starts_with("good");
+        assert_eq!((&verdict["pass"], &verdict["code"]), (&is_good.into(), &0.into()), "{verdict}");
+    }
+}
+
+#[test]
+fn an_image_that_is_cut_short_is_a_verdict_with_its_part_id_and_never_a_pass() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 20").with_parts(2, 0);
+    let whole = fs::read(station.path("images/good0.png")).unwrap();
+    fs::write(station.path("images/good0_torn.png"), &whole[..whole.len() / 2]).unwrap();
+    let record = run(&station, &broker, &[]);
+    record.assert_balances();
+    assert_eq!((record.count("/ok"), record.count("/not_inspected/frame_corrupt")), (2, 1));
+    let torn: Vec<_> = record.results.iter().filter(|result| result["code"] == 11).collect();
+    assert_eq!(torn.len(), 1);
+    assert_eq!((&torn[0]["part_id"], &torn[0]["evaluation"]), (&"good0_torn.png".into(), &0.into()));
+    for verdict in record.verdicts.iter().filter(|verdict| verdict["code"] == 11) {
+        assert_eq!((&verdict["part"], &verdict["pass"]), (&"good0_torn.png".into(), &false.into()));
+    }
+    assert_valid("verdict", &record.verdicts);
+    assert_valid("result", &record.results);
+}
+
+#[test]
+fn a_station_that_is_asked_for_some_frames_takes_so_many_triggers() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 50\nrepeat = true").with_parts(2, 1);
+    let record = run(&station, &broker, &["--frames", "7"]);
+    record.assert_balances();
+    assert_eq!(record.count("/triggers"), 7);
+}
+
+#[test]
+fn triggers_faster_than_the_network_are_answered_as_dropped() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 1000\nrepeat = true").with_parts(10, 10);
+    let narrow = ["--set", "engine.frame_queue=1", "--set", "engine.batch_max=1", "--frames", "200"];
+    let record = run(&station, &broker, &narrow);
+    record.assert_balances();
+    assert!(record.count("/not_inspected/frame_dropped") > 0, "{}", record.counters);
+    assert!(record.count("/ok") > 0, "{}", record.counters);
+    assert!(record.codes().iter().all(|code| [0, 12].contains(code)), "{:?}", record.codes());
+    for verdict in record.verdicts.iter().filter(|verdict| verdict["code"] == 12) {
+        assert_eq!((&verdict["rs"], &verdict["ev"], &verdict["pass"]), (&3.into(), &0.into(), &false.into()));
+    }
+    assert_valid("verdict", &record.verdicts);
+}
+
+#[test]
+fn past_the_deadline_the_verdict_is_a_timeout_and_the_score_comes_as_a_late_result() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 10").with_parts(6, 0);
+    station.set_product(&PATIENT.replace("60000", "1"));
+    let record = run(&station, &broker, &[]);
+    record.assert_balances();
+    assert_eq!((record.count("/not_inspected/timeout"), record.count("/late")), (6, 6));
+    assert!(record.codes().iter().all(|&code| code == 20), "{:?}", record.codes());
+    assert!(record.verdicts.iter().all(|verdict| verdict["pass"] == false));
+    for late in record.results.iter().filter(|result| result["late"] == true) {
+        assert!(late["score"].is_f64() && late["evaluation"] == 1, "{late}");
+        let of_verdict = |result: &&Value| result["late"] == false && result["seq"] == late["seq"];
+        assert_eq!(record.results.iter().find(of_verdict).unwrap()["part_id"], late["part_id"]);
+    }
+    assert_valid("result", &record.results);
+}

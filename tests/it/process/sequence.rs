@@ -1,0 +1,47 @@
+//! The number of a verdict never comes twice, whatever ends the process.
+
+use super::Station;
+use super::account::{Record, number};
+use crate::mosquitto::Mosquitto;
+use crate::mosquitto::subscriber::Subscriber;
+
+fn seqs(record: &Record) -> Vec<u64> {
+    record.results.iter().map(|result| number(result, "seq")).collect()
+}
+
+#[test]
+fn numbers_go_on_where_the_last_run_stopped() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 50").with_parts(3, 0);
+    let subscriber = Subscriber::start(broker.port);
+    station.start(&[]).expect_good_end();
+    let first = Record::until_offline(&subscriber);
+    assert_eq!(seqs(&first), [1, 2, 3]);
+    station.start(&[]).expect_good_end();
+    let second = Record::until_offline(&subscriber);
+    assert_eq!(seqs(&second), [4, 5, 6]);
+    assert_ne!(first.results[0]["boot_id"], second.results[0]["boot_id"]);
+}
+
+#[test]
+fn after_a_kill_numbers_are_skipped_and_none_is_used_again() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 50\nrepeat = true").with_parts(3, 0);
+    let subscriber = Subscriber::start(broker.port);
+    let daemon = station.start(&[]).ready();
+    let result = |m: &crate::mosquitto::subscriber::Message| m.topic == "plant/top/result";
+    let mut seen = vec![number(&subscriber.wait_for("a result", result).payload, "seq")];
+    daemon.signal("KILL");
+    // The broker speaks for the dead: nothing of the first run comes after that.
+    let rest = subscriber
+        .collect_until("the last will", |m| m.topic == "plant/status" && m.payload["state"] == "OFFLINE");
+    let numbered = rest.iter().filter(|m| m.topic.starts_with("plant/top/"));
+    seen.extend(numbered.map(|m| number(&m.payload, "seq")));
+    drop(daemon);
+
+    station.start(&["--frames", "3"]).expect_good_end();
+    let second = Record::until_offline(&subscriber);
+    let last = seen.into_iter().max().unwrap();
+    assert_eq!(seqs(&second).len(), 3);
+    assert!(seqs(&second).iter().all(|&seq| seq > last), "{:?} after {last}", seqs(&second));
+}

@@ -1,0 +1,95 @@
+//! What systemd is told and what it may ask: readiness, progress, the end.
+
+use super::account::Record;
+use super::{Daemon, Station};
+use crate::mosquitto::Mosquitto;
+use crate::mosquitto::subscriber::Subscriber;
+
+#[test]
+fn ready_is_told_when_the_model_is_loaded_and_not_before() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "repeat = true").with_parts(1, 0);
+    let mut daemon = station.start(&[]).ready();
+    assert!(daemon.log().contains("MODEL_READY"), "{}", daemon.log());
+    let status = daemon.wait_notice("STATUS=");
+    assert!(status.contains("of 1 cameras running, broker "), "{status}");
+    daemon.stop();
+    daemon.wait_notice("STOPPING=1");
+}
+
+#[test]
+fn the_watchdog_is_fed_while_every_stage_goes_on() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "repeat = true").with_parts(1, 0);
+    let mut command = station.command("run", &[]);
+    command.env("WATCHDOG_USEC", "4000000");
+    let daemon = Daemon::start(command, station.folder.path()).ready();
+    for _ in 0..3 {
+        daemon.wait_notice("WATCHDOG=1");
+    }
+}
+
+#[test]
+fn without_a_watchdog_nothing_is_fed() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 20").with_parts(1, 0);
+    let mut daemon = station.start(&[]).ready();
+    daemon.expect_good_end();
+    let notices = daemon.notices_so_far();
+    assert!(notices.contains("STOPPING=1") && !notices.contains("WATCHDOG=1"), "{notices}");
+}
+
+#[test]
+fn a_stop_drains_what_was_taken_and_leaves_the_status_offline() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 200\nrepeat = true").with_parts(3, 3);
+    let subscriber = Subscriber::start(broker.port);
+    let mut daemon = station.start(&["--set", "engine.frame_queue=32"]).ready();
+    let is_judged =
+        |m: &crate::mosquitto::subscriber::Message| m.topic == "plant/top/result" && m.payload["code"] == 0;
+    subscriber.wait_for("a judged part", is_judged);
+    daemon.stop();
+    let record = Record::until_offline(&subscriber);
+    // What waited when the stop came was judged, not given up.
+    assert_eq!(record.count("/not_inspected/not_ready"), 0, "{}", record.counters);
+    assert_eq!(record.count("/open"), 0, "{}", record.counters);
+    assert_eq!(record.count("/results_dropped"), 0, "{}", record.counters);
+    let seqs = |of: &[serde_json::Value]| of.iter().map(|m| m["seq"].as_u64().unwrap()).max();
+    assert_eq!(seqs(&record.results), record.counters["last_seq"].as_u64());
+
+    let late_comer = Subscriber::start(broker.port);
+    let status = late_comer.wait_for("the retained status", |m| m.topic == "plant/status");
+    assert!(status.retained);
+    assert_eq!(status.payload["state"], "OFFLINE");
+    assert_eq!(status.payload["reasons"][0], "STOPPED");
+}
+
+#[test]
+fn killed_without_warning_the_broker_says_offline_for_it() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "repeat = true").with_parts(1, 0);
+    let subscriber = Subscriber::start(broker.port);
+    let daemon = station.start(&[]).ready();
+    subscriber.wait_for("status READY", |m| m.topic == "plant/status" && m.payload["state"] == "READY");
+    daemon.signal("KILL");
+    let status = subscriber
+        .wait_for("the last will", |m| m.topic == "plant/status" && m.payload["state"] == "OFFLINE");
+    assert_eq!(status.payload["reasons"][0], "CONNECTION_LOST");
+}
+
+#[test]
+fn a_second_stop_signal_ends_a_station_that_is_still_draining() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 50\nrepeat = true").with_parts(2, 0);
+    let subscriber = Subscriber::start(broker.port);
+    let mut daemon = station.start(&[]).ready();
+    subscriber.wait_for("a result", |m| m.topic == "plant/top/result");
+    // Results that nobody acknowledges keep it waiting.
+    broker.freeze();
+    daemon.signal("TERM");
+    daemon.wait_notice("STOPPING=1");
+    daemon.signal("TERM");
+    let status = daemon.wait();
+    broker.thaw();
+    assert_eq!(status.code(), Some(128 + 15), "{status}");
+}
