@@ -3,10 +3,16 @@
 #[cfg(test)]
 mod capture;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod mosquitto;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod publish;
+#[cfg(test)]
+mod train;
