@@ -6,7 +6,7 @@ DATA ?=
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/csflowd
 LIBTORCH ?= $(cache)/libtorch-2.11.0-$(if $(filter 1,$(CUDA)),cuda,cpu)/torch
-PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH):/usr/sbin:/sbin
 export CUDA WEIGHTS DATA LIBTORCH PATH
 
 heading = @printf '\n== %s\n'

@@ -69,7 +69,9 @@ def heading(text):
 
 
 def csflowd(*arguments):
-    subprocess.run([PROGRAM, *map(str, arguments)], check=True)
+    code = subprocess.run([PROGRAM, *map(str, arguments)]).returncode
+    if code != 0:
+        sys.exit(code)
 
 
 def choose_parts(data):
@@ -83,8 +85,9 @@ def choose_parts(data):
     folder.mkdir()
     parts = {}
     for number, image in enumerate(images[:PARTS]):
-        # The number keeps the order shuffled; the part id is the file's name, at most 64 plain characters.
-        name = f"{number:03d}-{image.parent.name}-{image.name}"[-64:]
+        # The number keeps the order; the file's name becomes the part id, which takes 64 plain characters.
+        plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in image.parent.name)
+        name = f"{number:03d}-{plain[:40]}{image.suffix}"
         shutil.copyfile(image, folder / name)
         parts[name] = image.parent.name
     return parts

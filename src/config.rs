@@ -11,6 +11,7 @@ pub mod mqtt;
 pub mod problem;
 pub mod product;
 pub mod reload;
+pub mod schema;
 pub mod station;
 
 mod layers;

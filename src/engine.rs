@@ -62,6 +62,11 @@ pub enum LoadError {
     SelfTest { device: String, index: usize, found: f64, expected: f64, tolerance: f64 },
 }
 
+/// CPU threads of one network run, for the whole process. By default libtorch takes all cores.
+pub fn set_threads(threads: i32) {
+    tch::set_num_threads(threads);
+}
+
 /// Something that scores pictures. The engine is one; tests have scripted ones.
 pub trait Detector {
     /// Judges `pictures` together; each may have its own size.

@@ -7,6 +7,7 @@
 pub mod book;
 pub mod sequence;
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -47,17 +48,22 @@ pub fn run(
         let now = clock.now();
         health.ledger.beat(now);
         for verdict in book.expire(now) {
-            give(verdict, verdicts, health, book.open());
+            give(verdict, verdicts, health);
         }
         let pause = book.next_deadline().map_or(IDLE, |at| at.saturating_sub(now.mono).min(IDLE));
         match reports.recv_timeout(pause) {
             Ok(Report::Opened(trigger)) => {
-                health.counters.triggers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                health.counters.triggers.fetch_add(1, Relaxed);
                 book.open_entry(trigger);
             }
             Ok(Report::Closed { key, judgement }) => {
-                if let Some(verdict) = book.close(key, judgement, clock.now()) {
-                    give(verdict, verdicts, health, book.open());
+                let now = clock.now();
+                // A deadline that passed while this thread waited has passed.
+                for verdict in book.expire(now) {
+                    give(verdict, verdicts, health);
+                }
+                if let Some(verdict) = book.close(key, judgement, now) {
+                    give(verdict, verdicts, health);
                 } else {
                     debug!(camera = key.camera, number = key.number, "a second answer is left out");
                 }
@@ -67,7 +73,7 @@ pub fn run(
             // Nobody is left who could answer what is still open.
             Err(RecvTimeoutError::Disconnected) => {
                 for verdict in book.abandon(clock.now()) {
-                    give(verdict, verdicts, health, book.open());
+                    give(verdict, verdicts, health);
                 }
                 break;
             }
@@ -79,9 +85,7 @@ pub fn run(
 }
 
 /// A verdict is the product: the ledger waits for the publisher rather than lose one.
-fn give(verdict: Verdict, verdicts: &Sender<Verdict>, health: &Health, open: usize) {
-    use std::sync::atomic::Ordering::Relaxed;
-    health.counters.open.store(open as u64, Relaxed);
+fn give(verdict: Verdict, verdicts: &Sender<Verdict>, health: &Health) {
     if verdict.late {
         health.counters.late.fetch_add(1, Relaxed);
     } else {

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t = Preset::Lite)]
     preset: Preset,
     /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = super::device)]
+    #[arg(long, default_value = "auto")]
     device: Device,
     /// CPU threads [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..=256))]

@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = super::device)]
+    #[arg(long, default_value = "auto")]
     device: Device,
     /// Write each image with its anomaly map and regions into this folder
     #[arg(long, value_name = "DIR")]

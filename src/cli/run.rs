@@ -13,7 +13,6 @@ use crate::config::camera::{Camera, Pipelines};
 use crate::config::problem::Problems;
 use crate::config::{self, Config, Sources};
 use crate::daemon;
-use crate::engine::guard;
 use crate::frame::BufferPool;
 use crate::inference::Inspector;
 use crate::model::bundle::Bundle;
@@ -58,7 +57,6 @@ pub(super) struct CheckArguments {
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     let filter = arguments.log.clone().or_else(|| std::env::var("CSFLOWD_LOG").ok());
     telemetry::start(filter.as_deref())?;
-    telemetry::abort_on_panic(guard::is_guarded);
     capture::init()?;
     let load = || arguments.settings.load();
     let config = match load() {
@@ -80,7 +78,8 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
         let bundle = Bundle::read(&config.product.bundle);
         problems.extend(bundle.err().map(|error| chain(&error)));
     } else {
-        problems.extend(Inspector::load(&config).err().map(|error| chain(&error)));
+        let inspector = Inspector::load(&config.product, config.engine.device, &config.sha256);
+        problems.extend(inspector.err().map(|error| chain(&error)));
         problems.extend(config.cameras.iter().filter_map(|camera| try_camera(camera).err()));
     }
     for problem in &problems {

@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = super::device)]
+    #[arg(long, default_value = "auto")]
     device: Device,
     /// Weights of the backbone [default: where `make setup` put them]
     #[arg(long, value_name = "FILE.safetensors")]
