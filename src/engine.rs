@@ -186,3 +186,6 @@ fn measured(reading: &Reading, pictures: &[Picture<'_>], cells: i64) -> Vec<Meas
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

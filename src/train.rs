@@ -145,3 +145,6 @@ impl Options {
         Schedule { epochs: self.epochs.unwrap_or(schedule.epochs), ..schedule }
     }
 }
+
+#[cfg(test)]
+mod tests;

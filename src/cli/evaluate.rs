@@ -13,6 +13,7 @@ use crate::progress::{Progress, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
+    /// Bundle to evaluate
     #[arg(long, value_name = "FILE.csflow")]
     bundle: PathBuf,
     /// Folder with test/good, test/<defect> and, for pixels, `ground_truth/<defect>/<name>_mask.png`

@@ -12,8 +12,10 @@ use crate::verdict::regions::RegionRule;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
+    /// Bundle to judge with
     #[arg(long, value_name = "FILE.csflow")]
     bundle: PathBuf,
+    /// PNG, JPEG, BMP or TIFF files
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// auto, cpu or cuda:N

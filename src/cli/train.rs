@@ -24,6 +24,7 @@ pub(super) struct Arguments {
     /// Bundle to write
     #[arg(long, value_name = "FILE.csflow")]
     out: PathBuf,
+    /// Size of the network
     #[arg(long, value_enum, default_value_t = Preset::Lite)]
     preset: Preset,
     /// Passes over the images [default: the preset's]

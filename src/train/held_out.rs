@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::ensure;
 use tch::Tensor;
 
 use crate::calibrate::{self, Calibration, Target};
@@ -28,9 +29,15 @@ pub fn calibrate(
     let (mut scores, mut maxima) = (Vec::new(), Vec::new());
     for chunk in images.chunks(BATCH) {
         let pictures = read_all(chunk)?;
-        for measured in engine.measure(&views(&pictures), clock)?.measured {
+        for (file, measured) in chunk.iter().zip(engine.measure(&views(&pictures), clock)?.measured) {
+            let largest = measured.map.max();
+            ensure!(
+                measured.score.is_finite() && largest.is_finite(),
+                "image {}: the trained network gives it no finite score, nothing was written",
+                file.display()
+            );
             scores.push(measured.score);
-            maxima.push(measured.map.max());
+            maxima.push(largest);
         }
         progress.set(scores.len(), "");
     }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod capture;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod fixture;
@@ -11,6 +13,10 @@ mod golden;
 #[cfg(test)]
 mod mosquitto;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod publish;
+#[cfg(test)]
+mod train;
