@@ -129,6 +129,10 @@ pub fn run(
         {
             batch.push(frame);
         }
+        // What was sent before a frame holds for it, whichever of the two was received first.
+        while let Ok(rules) = changes.try_recv() {
+            inspector.rules = rules;
+        }
         if !batch.is_empty() {
             judge(&mut inspector, &mut batch, reports, clock)?;
         }
@@ -214,3 +218,6 @@ fn report(reports: &Sender<Report>, frame: &Frame, judgement: Judgement) {
     // The ledger outlives inference: it ends when the last sender is gone.
     drop(reports.send(closed));
 }
+
+#[cfg(test)]
+mod tests;
