@@ -14,3 +14,5 @@ mod mosquitto;
 mod process;
 #[cfg(test)]
 mod publish;
+#[cfg(test)]
+mod tidy;
