@@ -145,6 +145,10 @@ pub fn run(mut inspector: Inspector, batch_max: usize, context: Context<'_>) -> 
         {
             batch.push(frame);
         }
+        // What was sent before a frame holds for it, whichever of the two was received first.
+        while let Ok(rules) = changes.try_recv() {
+            inspector.rules = rules;
+        }
         if stop_by.is_some_and(|by| clock.now().mono >= by) {
             answer(Reason::NotReady, &inspector, &mut batch, reports);
         } else if !batch.is_empty() {
@@ -237,3 +241,6 @@ fn report(reports: &Sender<Report>, frame: &Frame, judgement: Judgement) {
     // The ledger outlives inference: it ends when the last sender is gone.
     drop(reports.send(closed));
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+//! The guarantee, tried on scores of several laws.
+
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 

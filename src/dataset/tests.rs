@@ -1,3 +1,5 @@
+//! Data folders as people make them, right and wrong.
+
 use std::fs;
 
 use tempfile::TempDir;

@@ -1,3 +1,5 @@
+//! A scripted detector on images whose truth is known.
+
 use std::path::Path;
 
 use image::{GrayImage, Luma};

@@ -1,3 +1,5 @@
+//! A scripted detector on image files, readable and not.
+
 use std::time::Duration;
 
 use image::Rgb;

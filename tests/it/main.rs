@@ -19,4 +19,6 @@ mod process;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod train;

@@ -1,0 +1,210 @@
+//! The thread against detectors that do what is written, in the thread of the test.
+
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{bounded, never};
+
+use super::*;
+use crate::calibrate::{Target, calibrate};
+use crate::clock::Moment;
+use crate::engine::Batch;
+use crate::frame::{BufferPool, CameraId, Image, PixelFormat, Size, Trigger, TriggerKey};
+use crate::verdict::Threshold;
+use crate::verdict::regions::AnomalyMap;
+
+const SIZE: Size = Size { width: 1, height: 1 };
+
+/// Pixels that are not scored by their value.
+const NAN: u8 = 255;
+const INFINITE: u8 = 254;
+const FAILS: u8 = 253;
+const LOSES_DEVICE: u8 = 252;
+
+/// Scores a picture by its pixel.
+struct Scripted {
+    /// The pixels of each batch.
+    batches: Sender<Vec<u8>>,
+    /// Done in the middle of the first batch.
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Detector for Scripted {
+    fn measure(&mut self, pictures: &[Picture<'_>], _: &dyn Clock) -> Result<Batch, EngineError> {
+        let pixels: Vec<u8> = pictures.iter().map(|picture| picture.pixels[0]).collect();
+        self.batches.send(pixels.clone()).unwrap();
+        if let Some(meanwhile) = self.meanwhile.take() {
+            meanwhile();
+        }
+        if pixels.contains(&FAILS) {
+            return Err(EngineError::Failed("out of order".into()));
+        }
+        if pixels.contains(&LOSES_DEVICE) {
+            return Err(EngineError::DeviceLost { device: "cuda:0".into(), cause: "gone".into() });
+        }
+        let measured = |pixel| {
+            let score = match pixel {
+                NAN => f64::NAN,
+                INFINITE => f64::INFINITY,
+                pixel => f64::from(pixel),
+            };
+            let map = AnomalyMap { width: 2, height: 1, values: vec![f32::from(pixel), 0.0] };
+            Measured { score, map, cell_px: 32.0 }
+        };
+        Ok(Batch {
+            measured: pixels.into_iter().map(measured).collect(),
+            preprocess: Duration::from_millis(2),
+            inference: Duration::from_millis(3),
+        })
+    }
+}
+
+/// It is always five milliseconds after the start.
+struct StoppedClock;
+
+impl Clock for StoppedClock {
+    fn now(&self) -> Moment {
+        Moment { mono: Duration::from_millis(5), utc: SystemTime::UNIX_EPOCH }
+    }
+}
+
+fn rules(threshold: f64) -> Rules {
+    let product = Product {
+        name: "tile".into(),
+        bundle: "tile.csflow".into(),
+        threshold: Threshold::new(threshold),
+        guard_band: None,
+        deadline: Duration::from_secs(1),
+        map_threshold: Some(threshold),
+        min_area_px: 0.0,
+        mm_per_px: None,
+    };
+    let calibration = calibrate(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0], Target::default()).unwrap();
+    Rules::new(&product, calibration, Recipe::default())
+}
+
+/// What became of frames with these pixels, threshold 10.
+struct Run {
+    answers: Vec<(u64, Judgement)>,
+    batches: Vec<Vec<u8>>,
+    /// Frames that nobody took up.
+    left: usize,
+    end: Result<(), DeviceLost>,
+}
+
+impl Run {
+    fn outcomes(&self) -> Vec<Outcome> {
+        self.answers.iter().map(|(_, judgement)| judgement.outcome).collect()
+    }
+}
+
+fn run_on(pixels: &[u8], batch_max: usize) -> Run {
+    run_with(pixels, batch_max, None, &never())
+}
+
+fn run_with(
+    pixels: &[u8],
+    batch_max: usize,
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
+    changes: &Receiver<Rules>,
+) -> Run {
+    let camera = CameraId::new("top").unwrap();
+    let health = Health::new([camera.clone()]);
+    let pool = BufferPool::new(0, 1);
+    let (frames_in, frames) = bounded(pixels.len());
+    for (number, &pixel) in (0..).zip(pixels) {
+        let key = TriggerKey { camera: 0, number };
+        let captured = Moment { mono: Duration::from_millis(1), utc: SystemTime::UNIX_EPOCH };
+        let trigger = Trigger { key, camera: camera.clone(), published_number: 0, part_id: None, captured };
+        let mut pixels = pool.take();
+        pixels.push(pixel);
+        let image = Image { size: SIZE, format: PixelFormat::Gray8, pixels };
+        frames_in.send(Frame { trigger, image }).unwrap();
+    }
+    // The cameras have ended; what they left is still to be judged.
+    drop(frames_in);
+    let (batches_in, batches) = bounded(pixels.len());
+    let (reports_in, reports) = bounded(pixels.len());
+    let detector = Box::new(Scripted { batches: batches_in, meanwhile });
+    let inspector = Inspector { detector, rules: rules(10.0) };
+    let (reports_to, clock) = (&reports_in, &StoppedClock);
+    let context = Context { frames: &frames, changes, reports: reports_to, health: &health, clock };
+    let end = run(inspector, batch_max, context);
+    drop(reports_in);
+    let answers = reports.iter().map(|report| match report {
+        Report::Closed { key, judgement } => (key.number, judgement),
+        Report::Opened(_) | Report::Deadline(_) => panic!("inference neither opens nor sets deadlines"),
+    });
+    Run { answers: answers.collect(), batches: batches.iter().collect(), left: frames.len(), end }
+}
+
+#[test]
+fn frames_are_judged_in_their_order_and_at_most_so_many_together() {
+    let run = run_on(&[5, 20, 5, 5, 20], 2);
+    assert_eq!(run.batches, [vec![5, 20], vec![5, 5], vec![20]]);
+    assert_eq!(run.answers.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    let (good, bad) = (Outcome::Good, Outcome::Anomalous);
+    assert_eq!(run.outcomes(), [good, bad, good, good, bad]);
+    assert!(run.end.is_ok());
+}
+
+#[test]
+fn when_no_camera_is_left_it_ends() {
+    assert!(run_on(&[], 4).end.is_ok());
+}
+
+#[test]
+fn a_score_that_is_not_finite_is_never_good() {
+    let run = run_on(&[5, NAN, INFINITE, 5], 4);
+    let error = Outcome::NotInspected(Reason::ModelError);
+    assert_eq!(run.outcomes(), [Outcome::Good, error, error, Outcome::Good]);
+    for (_, judgement) in &run.answers[1..3] {
+        assert_eq!((judgement.score, judgement.p_value), (None, None));
+    }
+}
+
+#[test]
+fn a_failure_is_an_answer_for_the_whole_batch_and_the_next_is_judged() {
+    let run = run_on(&[5, FAILS, 5, 20], 2);
+    let error = Outcome::NotInspected(Reason::ModelError);
+    assert_eq!(run.outcomes(), [error, error, Outcome::Good, Outcome::Anomalous]);
+    assert!(run.answers.iter().all(|(_, judgement)| judgement.recipe.is_some()));
+    assert!(run.end.is_ok());
+}
+
+#[test]
+fn a_lost_device_answers_for_its_batch_and_ends_the_thread_with_the_cause() {
+    let run = run_on(&[5, 5, LOSES_DEVICE, 5, 5], 2);
+    let lost = Outcome::NotInspected(Reason::DeviceLost);
+    assert_eq!(run.outcomes(), [Outcome::Good, Outcome::Good, lost, lost]);
+    assert_eq!(run.left, 1);
+    let DeviceLost(cause) = run.end.unwrap_err();
+    assert_eq!(cause.to_string(), "device cuda:0 lost: gone");
+}
+
+#[test]
+fn new_rules_wait_for_the_batch_in_hand_and_hold_for_every_later_one() {
+    let (rules_in, changes) = bounded(1);
+    let meanwhile = Box::new(move || rules_in.send(rules(3.0)).unwrap());
+    let run = run_with(&[5, 5, 5], 1, Some(meanwhile), &changes);
+    assert_eq!(run.outcomes(), [Outcome::Good, Outcome::Anomalous, Outcome::Anomalous]);
+    let thresholds: Vec<_> = run.answers.iter().map(|(_, j)| j.recipe.as_ref().unwrap().threshold).collect();
+    assert_eq!(thresholds, [10.0, 3.0, 3.0], "a verdict tells the rules that it was judged by");
+}
+
+#[test]
+fn nobody_left_to_change_the_rules_is_no_reason_to_stop() {
+    let (rules_in, changes) = bounded(1);
+    drop(rules_in);
+    assert_eq!(run_with(&[5, 20], 1, None, &changes).outcomes(), [Outcome::Good, Outcome::Anomalous]);
+}
+
+#[test]
+fn an_answer_tells_where_the_time_went_and_where_the_defect_is() {
+    let run = run_on(&[20], 1);
+    let (_, judgement) = &run.answers[0];
+    let ms = Duration::from_millis;
+    let times = StageTimes { queue: ms(4), preprocess: ms(2), inference: ms(3), postprocess: Duration::ZERO };
+    assert_eq!(judgement.times, times);
+    assert_eq!((judgement.frame, judgement.score, judgement.p_value), (Some(SIZE), Some(20.0), Some(0.25)));
+    assert_eq!((judgement.regions.total, judgement.regions.cell_px), (1, 32.0));
+}

@@ -1,0 +1,135 @@
+//! Who may know whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Source, after};
+
+/// The rooms that a running station is made of, and all that each may know of the others. Those not named here are
+/// the commands of the command line, which know what they need.
+const KNOWS: [(&str, &[&str]); 19] = [
+    ("clock", &[]),
+    ("shutdown", &[]),
+    ("backoff", &[]),
+    ("telemetry", &[]),
+    ("progress", &[]),
+    ("frame", &["clock"]),
+    ("image_file", &["frame"]),
+    ("verdict", &["clock", "frame"]),
+    ("health", &["clock", "frame", "verdict"]),
+    ("events", &["clock", "frame", "health"]),
+    ("config", &["frame", "verdict"]),
+    ("calibrate", &["verdict"]),
+    ("capture", &["backoff", "clock", "config", "events", "frame", "health", "image_file", "shutdown"]),
+    ("ledger", &["clock", "frame", "health", "verdict"]),
+    ("intake", &["frame", "health", "ledger", "verdict"]),
+    ("model", &["calibrate", "frame"]),
+    ("engine", &["clock", "config", "frame", "model", "verdict"]),
+    (
+        "inference",
+        &["calibrate", "clock", "config", "engine", "frame", "health", "ledger", "model", "verdict"],
+    ),
+    ("publish", &["backoff", "clock", "config", "events", "frame", "health", "verdict"]),
+];
+
+/// Libraries with a room of their own.
+const SPEAKS_TO: [(&str, &[&str]); 16] = [
+    ("gstreamer", &["capture"]),
+    ("gstreamer_app", &["capture"]),
+    ("gstreamer_video", &["capture"]),
+    ("rumqttc", &["publish"]),
+    ("schemars", &["publish"]),
+    // Beyond the network itself, only the number of threads is set.
+    ("tch", &["cli", "daemon", "engine", "model", "train"]),
+    ("safetensors", &["model"]),
+    ("libloading", &["engine"]),
+    ("imageproc", &["inspect", "verdict"]),
+    ("tracing_subscriber", &["telemetry"]),
+    ("tracing_journald", &["telemetry"]),
+    ("indicatif", &["progress"]),
+    ("sd_notify", &["daemon"]),
+    ("signal_hook", &["cli", "daemon"]),
+    ("clap", &["cli", "model"]),
+    ("anyhow", &["cli", "evaluate", "inspect", "train"]),
+];
+
+/// The code of each room, without its tests.
+fn rooms() -> BTreeMap<String, String> {
+    let mut rooms: BTreeMap<String, String> = BTreeMap::new();
+    for source in Source::all(&["src"]) {
+        if !source.is_test() {
+            rooms.entry(source.room().into()).or_default().push_str(&source.code());
+        }
+    }
+    rooms
+}
+
+/// The rooms in whose code one of `words` stands.
+fn rooms_with(words: &[&str]) -> Vec<String> {
+    let has_one = |code: &String| words.iter().any(|word| !after(code, word).is_empty());
+    rooms().into_iter().filter(|(_, code)| has_one(code)).map(|(room, _)| room).collect()
+}
+
+/// The other rooms that this code names.
+fn known(room: &str, code: &str) -> BTreeSet<String> {
+    let name = |rest: &str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned();
+    let known: BTreeSet<String> = after(code, "crate::").into_iter().map(name).collect();
+    assert!(!known.contains(""), "{room}: write each room's own line, not crate::{{...}}");
+    known.into_iter().filter(|other| other != room).collect()
+}
+
+#[test]
+fn each_room_of_the_station_knows_the_others_that_it_needs_and_no_more() {
+    let rooms = rooms();
+    for (room, expected) in KNOWS {
+        let known = known(room, &rooms[room]);
+        assert!(known.iter().map(String::as_str).eq(expected.iter().copied()), "{room} knows {known:?}");
+    }
+}
+
+#[test]
+fn nobody_knows_the_wiring_but_the_command_line_and_nobody_knows_that() {
+    for (room, code) in rooms() {
+        let known = known(&room, &code);
+        assert!(room == "cli" || !known.contains("daemon"), "{room} knows the daemon");
+        assert!(!known.contains("cli"), "{room} knows the command line");
+    }
+}
+
+#[test]
+fn each_library_is_spoken_to_in_its_rooms_alone() {
+    for (library, expected) in SPEAKS_TO {
+        let speakers =
+            rooms_with(&[&format!("{library}::"), &format!("use {library} as"), &format!("use {library};")]);
+        assert_eq!(speakers, expected, "{library}");
+    }
+}
+
+#[test]
+fn a_verdict_takes_no_time_and_does_no_input_or_output() {
+    let code = &rooms()["verdict"];
+    for word in
+        ["Clock", "Instant", "SystemTime", "now", "fs", "io", "net", "env", "thread", "process", "tracing"]
+    {
+        assert!(after(code, word).is_empty(), "verdict names {word}");
+    }
+}
+
+#[test]
+fn no_stage_sees_all_settings() {
+    assert_eq!(rooms_with(&["config::Config", "Config"]), ["cli", "config", "daemon", "inference"]);
+}
+
+#[test]
+fn what_is_published_is_laid_out_apart_from_what_is_meant() {
+    let writers = rooms_with(&["Serialize"]);
+    assert_eq!(writers, ["bench", "calibrate", "cli", "evaluate", "inspect", "model", "publish", "synth"]);
+}
+
+#[test]
+fn no_state_is_global() {
+    let words = ["static mut", "OnceLock", "LazyLock", "OnceCell", "lazy_static"];
+    assert_eq!(rooms_with(&words), [""; 0]);
+    // Whether a panic of this thread will be caught.
+    assert_eq!(rooms_with(&["thread_local"]), ["engine"]);
+    assert_eq!(rooms_with(&["unsafe"]), ["engine"]);
+}
