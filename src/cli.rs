@@ -13,6 +13,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -20,6 +21,7 @@ use crate::causes;
 use crate::config::engine::Device;
 use crate::engine::{Engine, guard};
 use crate::model::bundle::Bundle;
+use crate::model::preset::Preset;
 use crate::progress::say;
 use crate::telemetry;
 
@@ -107,4 +109,11 @@ fn print(text: &str) -> Result<(), OutputError> {
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(print(&serde_json::to_string(value)?)?)
+}
+
+/// Takes a preset by its name.
+fn preset() -> impl TypedValueParser<Value = Preset> {
+    let named = |name: String| Preset::ALL.into_iter().find(|preset| preset.name() == name);
+    PossibleValuesParser::new(Preset::ALL.map(Preset::name))
+        .map(move |name| named(name).expect("one of the names"))
 }

@@ -17,6 +17,8 @@ use crate::frame::Picture;
 use crate::model::bundle::{Bundle, BundleError};
 use crate::model::network::{Network, Reading};
 use crate::model::preprocess::{self, Preprocess};
+use crate::model::preset::Architecture;
+use crate::model::weights::{self, Weights};
 use crate::verdict::regions::AnomalyMap;
 
 /// What the network says about one picture.
@@ -67,6 +69,11 @@ pub fn set_threads(threads: i32) {
     tch::set_num_threads(threads);
 }
 
+/// How many there are.
+pub fn threads() -> i32 {
+    tch::get_num_threads()
+}
+
 /// Something that scores pictures. The engine is one; tests have scripted ones.
 pub trait Detector {
     /// Judges `pictures` together; each may have its own size.
@@ -108,6 +115,21 @@ impl Engine {
     /// An engine around a network that was just trained.
     pub fn new(network: Network, preprocess: Preprocess, device_name: String) -> Self {
         Self { network, preprocess, device_name }
+    }
+
+    /// An engine whose speed is that of a trained one and whose scores mean nothing. The backbone has its weights
+    /// if they are on this machine.
+    pub fn untrained(architecture: &Architecture, device: Device) -> Result<Self, LoadError> {
+        let (device, device_name) = cuda::open(device)?;
+        let network = Network::untrained(architecture, device);
+        let kind = architecture.backbone;
+        if let Some(file) = weights::find(kind) {
+            let weights = Weights::read(&file).map_err(BundleError::from)?;
+            weights
+                .load_into(&network.backbone_store, |name| kind.is_beyond(name))
+                .map_err(BundleError::from)?;
+        }
+        Ok(Self::new(network, Preprocess::known(), device_name))
     }
 
     pub fn network(&self) -> &Network {

@@ -9,12 +9,9 @@ use super::{exit, load, print, print_json};
 use crate::bench::{self, Figures, Load};
 use crate::clock::{Clock, SystemClock};
 use crate::config::engine::Device;
-use crate::engine::{Engine, cuda};
+use crate::engine::{self, Engine};
 use crate::frame::Size;
-use crate::model::network::Network;
-use crate::model::preprocess::Preprocess;
 use crate::model::preset::Preset;
-use crate::model::weights::{self, Weights};
 use crate::verdict::regions::RegionRule;
 use crate::verdict::{Judge, Threshold};
 
@@ -24,7 +21,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE.csflow", conflicts_with = "preset")]
     bundle: Option<PathBuf>,
     /// Measure an untrained network of this size
-    #[arg(long, value_enum, default_value_t = Preset::Lite)]
+    #[arg(long, default_value = "lite", value_parser = super::preset())]
     preset: Preset,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
@@ -64,7 +61,7 @@ struct Report {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some(threads) = arguments.threads {
-        tch::set_num_threads(threads);
+        engine::set_threads(threads);
     }
     let clock = SystemClock::start();
     let start = clock.now();
@@ -74,7 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let rule = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
         (file.display().to_string(), engine, calibration.judge(), rule)
     } else {
-        let engine = untrained(arguments.preset, arguments.device)?;
+        let engine = Engine::untrained(&arguments.preset.architecture(), arguments.device)?;
         let threshold = Threshold::new(1.0).expect("finite");
         let judge = Judge::new(threshold, 0.0).expect("no guard band");
         let rule = RegionRule { map_threshold: 2.0, min_area_px: 0.0 };
@@ -88,7 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         network,
         device: engine.device_name().to_owned(),
         precision: engine.precision(),
-        threads: tch::get_num_threads(),
+        threads: engine::threads(),
         load_s,
         peak_memory_mb: peak_memory_mb(),
         figures,
@@ -99,19 +96,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         print(&table(&report))?;
     }
     Ok(exit::OK)
-}
-
-/// A network with the preset's backbone, if its weights are here, and an untrained flow. Its speed is that of a
-/// trained one, its scores mean nothing.
-fn untrained(preset: Preset, device: Device) -> anyhow::Result<Engine> {
-    let (device, device_name) = cuda::open(device)?;
-    let architecture = preset.architecture();
-    let network = Network::untrained(&architecture, device);
-    if let Some(file) = weights::find(architecture.backbone) {
-        let kind = architecture.backbone;
-        Weights::read(&file)?.load_into(&network.backbone_store, |name| kind.is_beyond(name))?;
-    }
-    Ok(Engine::new(network, Preprocess::known(), device_name))
 }
 
 fn table(report: &Report) -> String {

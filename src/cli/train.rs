@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE.csflow")]
     out: PathBuf,
     /// Size of the network
-    #[arg(long, value_enum, default_value_t = Preset::Lite)]
+    #[arg(long, default_value = "lite", value_parser = super::preset())]
     preset: Preset,
     /// Passes over the images [default: the preset's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]

@@ -1,3 +1,5 @@
+//! Loading, and what becomes of errors of libtorch.
+
 use super::*;
 use crate::clock::SystemClock;
 use crate::frame::{PixelFormat, Size};

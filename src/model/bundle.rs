@@ -93,10 +93,7 @@ impl Bundle {
         let mut network = Network::new(architecture, self.permutations.clone(), device);
         self.backbone.load_into(&network.backbone_store, |_| false)?;
         self.flow.load_into(&network.flow_store, |_| false)?;
-        network.whitening = self.whitening.as_ref().map(|whitening| Whitening {
-            mean: whitening.mean.each_ref().map(|t| t.to_device(device)),
-            matrix: whitening.matrix.each_ref().map(|t| t.to_device(device)),
-        });
+        network.whitening = self.whitening.as_ref().map(|whitening| whitening.to_device(device));
         Ok(network)
     }
 }

@@ -40,7 +40,7 @@ pub struct Schedule {
 }
 
 /// A named size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
     /// EfficientNet-B5 at 768 px, hidden 1024: the paper's own numbers, for a large GPU.
     Paper,
@@ -49,6 +49,8 @@ pub enum Preset {
 }
 
 impl Preset {
+    pub const ALL: [Preset; 2] = [Preset::Paper, Preset::Lite];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Paper => "paper",

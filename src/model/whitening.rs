@@ -17,6 +17,8 @@ pub struct Whitening {
     pub mean: Scales,
     /// `[C, C]` for each scale, symmetric.
     pub matrix: Scales,
+    /// Log-determinant of each matrix: what one cell contributes.
+    log_det: [f64; SCALES],
 }
 
 /// Sums from which a [`Whitening`] is fitted, in f64, so that features need not be in memory together.
@@ -65,17 +67,32 @@ impl Moments {
             matrix.push((&vectors * &scale).matmul(&vectors.tr()).to_kind(Kind::Float).to_device(device));
         }
         let three = |v: Vec<Tensor>| Scales::try_from(v).expect("one a scale");
-        Whitening { mean: three(mean), matrix: three(matrix) }
+        Whitening::new(three(mean), three(matrix))
     }
 }
 
 impl Whitening {
+    pub fn new(mean: Scales, matrix: Scales) -> Self {
+        let log_det = matrix.each_ref().map(|matrix| {
+            let (_sign, log_det) = matrix.to_kind(Kind::Double).slogdet();
+            log_det.double_value(&[])
+        });
+        Self { mean, matrix, log_det }
+    }
+
     pub fn identity(channels: i64, device: Device) -> Self {
         let options = (Kind::Float, device);
         Self {
             mean: std::array::from_fn(|_| Tensor::zeros([channels], options)),
             matrix: std::array::from_fn(|_| Tensor::eye(channels, options)),
+            log_det: [0.0; SCALES],
         }
+    }
+
+    #[must_use]
+    pub fn to_device(&self, device: Device) -> Self {
+        let moved = |scales: &Scales| scales.each_ref().map(|tensor| tensor.to_device(device));
+        Self { mean: moved(&self.mean), matrix: moved(&self.matrix), log_det: self.log_det }
     }
 
     /// # Shapes
@@ -92,13 +109,8 @@ impl Whitening {
     /// Log-determinant of the whole map for feature maps of these sizes: constant, the same for every picture.
     #[expect(clippy::cast_precision_loss, reason = "a few thousand cells")]
     pub fn log_det(&self, features: &Scales) -> f64 {
-        (0..SCALES)
-            .map(|s| {
-                let cells = features[s].size()[2] * features[s].size()[3];
-                let (_, log_det) = self.matrix[s].to_kind(Kind::Double).slogdet();
-                log_det.double_value(&[]) * cells as f64
-            })
-            .sum()
+        let cells = features.each_ref().map(|map| (map.size()[2] * map.size()[3]) as f64);
+        self.log_det.iter().zip(cells).map(|(log_det, cells)| log_det * cells).sum()
     }
 }
 

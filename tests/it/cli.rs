@@ -62,14 +62,14 @@ fn a_wrong_command_line_is_refused_with_64() {
         ("frobnicate", "unrecognized subcommand 'frobnicate'"),
         ("train --data . --out a.csflow --preset big", "possible values: paper, lite"),
         ("train --data . --out a.csflow --epochs 0", "--epochs"),
-        ("train --data . --out a.csflow --device gpu", "must be auto, cpu or cuda:N"),
+        ("train --data . --out a.csflow --device gpu", "must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""),
         ("train --data . --out a.csflow --target-overkill 100%", "must be a share above 0 and below 1"),
         ("train --data .", "--out <FILE.csflow>"),
         ("evaluate --bundle a.csflow", "--data <DIR>"),
         ("inspect --bundle a.csflow", "<IMAGE>..."),
         ("bench --frame 0x0", "must be WIDTHxHEIGHT in pixels"),
         ("bench --preset lite --bundle a.csflow", "cannot be used with"),
-        ("schema nothing", "possible values: verdict"),
+        ("schema nothing", "possible values: config, product, verdict"),
         ("run --log ==", "log filter \"==\" is not a level"),
     ] {
         assert_refused(folder.path(), &arguments.split(' ').collect::<Vec<_>>(), 64, expected);

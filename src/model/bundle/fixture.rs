@@ -34,10 +34,10 @@ impl Fixture {
         fill(&network);
         let options = (Kind::Float, Device::Cpu);
         let channels = architecture.flow.channels;
-        network.whitening = Some(Whitening {
-            mean: std::array::from_fn(|_| Tensor::zeros([channels], options) + 0.25),
-            matrix: std::array::from_fn(|_| Tensor::eye(channels, options) * 2.0),
-        });
+        network.whitening = Some(Whitening::new(
+            std::array::from_fn(|_| Tensor::zeros([channels], options) + 0.25),
+            std::array::from_fn(|_| Tensor::eye(channels, options) * 2.0),
+        ));
         let self_test = vec![noise(2), noise(3)];
         let scores = self_test.iter().map(|picture| score(&network, picture)).collect();
         let manifest = Manifest {

@@ -68,7 +68,7 @@ pub(super) fn whitening(manifest: &Manifest, stored: &mut Weights) -> Result<Opt
         };
         Ok([one(0)?, one(1)?, one(2)?])
     };
-    let whitening = Whitening { mean: take("mean", &[c])?, matrix: take("matrix", &[c, c])? };
+    let whitening = Whitening::new(take("mean", &[c])?, take("matrix", &[c, c])?);
     if stored.tensors.is_empty() { Ok(Some(whitening)) } else { Err("too many whitening tensors".into()) }
 }
 

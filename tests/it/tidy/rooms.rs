@@ -6,7 +6,7 @@ use super::{Source, after};
 
 /// The rooms that a running station is made of, and all that each may know of the others. Those not named here are
 /// the commands of the command line, which know what they need.
-const KNOWS: [(&str, &[&str]); 19] = [
+const KNOWS: [(&str, &[&str]); 20] = [
     ("clock", &[]),
     ("shutdown", &[]),
     ("backoff", &[]),
@@ -17,7 +17,8 @@ const KNOWS: [(&str, &[&str]); 19] = [
     ("verdict", &["clock", "frame"]),
     ("health", &["clock", "frame", "verdict"]),
     ("events", &["clock", "frame", "health"]),
-    ("config", &["frame", "verdict"]),
+    ("digest", &[]),
+    ("config", &["digest", "frame", "verdict"]),
     ("calibrate", &["verdict"]),
     ("capture", &["backoff", "clock", "config", "events", "frame", "health", "image_file", "shutdown"]),
     ("ledger", &["clock", "frame", "health", "verdict"]),
@@ -37,9 +38,8 @@ const SPEAKS_TO: [(&str, &[&str]); 16] = [
     ("gstreamer_app", &["capture"]),
     ("gstreamer_video", &["capture"]),
     ("rumqttc", &["publish"]),
-    ("schemars", &["publish"]),
-    // Beyond the network itself, only the number of threads is set.
-    ("tch", &["cli", "daemon", "engine", "model", "train"]),
+    ("schemars", &["config", "publish"]),
+    ("tch", &["engine", "model", "train"]),
     ("safetensors", &["model"]),
     ("libloading", &["engine"]),
     ("imageproc", &["inspect", "verdict"]),
@@ -48,7 +48,7 @@ const SPEAKS_TO: [(&str, &[&str]); 16] = [
     ("indicatif", &["progress"]),
     ("sd_notify", &["daemon"]),
     ("signal_hook", &["cli", "daemon"]),
-    ("clap", &["cli", "model"]),
+    ("clap", &["cli"]),
     ("anyhow", &["cli", "evaluate", "inspect", "train"]),
 ];
 
@@ -116,7 +116,7 @@ fn a_verdict_takes_no_time_and_does_no_input_or_output() {
 
 #[test]
 fn no_stage_sees_all_settings() {
-    assert_eq!(rooms_with(&["config::Config", "Config"]), ["cli", "config", "daemon", "inference"]);
+    assert_eq!(rooms_with(&["config::Config", "Config"]), ["cli", "config", "daemon"]);
 }
 
 #[test]
