@@ -13,7 +13,9 @@ use csflowd::synth;
 /// The program, as a person would start it in `folder`.
 pub(crate) fn csflowd(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_csflowd"));
-    command.current_dir(folder).env_remove("COLUMNS").stdin(Stdio::null());
+    // Tests run beside one another: threads of libtorch that wait for a core would take it from the rest.
+    command.env("OMP_NUM_THREADS", "1").env_remove("COLUMNS");
+    command.current_dir(folder).stdin(Stdio::null());
     command
 }
 
@@ -62,14 +64,14 @@ fn a_wrong_command_line_is_refused_with_64() {
         ("frobnicate", "unrecognized subcommand 'frobnicate'"),
         ("train --data . --out a.csflow --preset big", "possible values: paper, lite"),
         ("train --data . --out a.csflow --epochs 0", "--epochs"),
-        ("train --data . --out a.csflow --device gpu", "must be auto, cpu or cuda:N"),
+        ("train --data . --out a.csflow --device gpu", "must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""),
         ("train --data . --out a.csflow --target-overkill 100%", "must be a share above 0 and below 1"),
         ("train --data .", "--out <FILE.csflow>"),
         ("evaluate --bundle a.csflow", "--data <DIR>"),
         ("inspect --bundle a.csflow", "<IMAGE>..."),
         ("bench --frame 0x0", "must be WIDTHxHEIGHT in pixels"),
         ("bench --preset lite --bundle a.csflow", "cannot be used with"),
-        ("schema nothing", "possible values: verdict"),
+        ("schema nothing", "possible values: config, product, verdict"),
         ("run --log ==", "log filter \"==\" is not a level"),
     ] {
         assert_refused(folder.path(), &arguments.split(' ').collect::<Vec<_>>(), 64, expected);
