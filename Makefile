@@ -32,7 +32,7 @@ test: setup ## everything that must hold before a change goes in
 	$(heading) "clippy"
 	cargo clippy --all-targets -- -D warnings
 	$(heading) "tests"
-	cargo test
+	OMP_NUM_THREADS=1 cargo test
 	$(heading) "documentation"
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 	$(heading) "weight conversion"

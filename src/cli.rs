@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -114,6 +114,6 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Takes a preset by its name.
 fn preset() -> impl TypedValueParser<Value = Preset> {
     let named = |name: String| Preset::ALL.into_iter().find(|preset| preset.name() == name);
-    PossibleValuesParser::new(Preset::ALL.map(Preset::name))
-        .map(move |name| named(name).expect("one of the names"))
+    let values = Preset::ALL.map(|preset| PossibleValue::new(preset.name()).help(preset.about()));
+    PossibleValuesParser::new(values).map(move |name| named(name).expect("one of the names"))
 }

@@ -89,10 +89,10 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
         return Ok(exit::CONFIG);
     }
     print(&format!(
-        "{}: station {}, {} cameras, product {}: nothing is wrong",
+        "{}: station {}, cameras: {}, product {}: nothing is wrong",
         arguments.settings.config.display(),
         config.station.name,
-        config.cameras.len(),
+        config.cameras.iter().map(|camera| camera.id.as_str()).collect::<Vec<_>>().join(" "),
         config.product.name,
     ))?;
     Ok(exit::OK)

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     /// Passes over the images [default: the preset's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: Option<u32>,
-    /// The same seed on the same machine gives the same bundle
+    /// The same seed on the same machine gives the same network
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// auto, cpu or cuda:N

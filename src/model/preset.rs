@@ -58,6 +58,14 @@ impl Preset {
         }
     }
 
+    /// For people who choose one.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Paper => "EfficientNet-B5 at 768 px, hidden 1024: the paper's own numbers, for a large GPU",
+            Self::Lite => "EfficientNet-Lite0 at 256 px, hidden 64: for CPUs",
+        }
+    }
+
     pub fn architecture(self) -> Architecture {
         let (backbone, input_px, whitened, hidden) = match self {
             Self::Paper => (BackboneKind::EfficientnetB5, 768, false, 1024),

@@ -13,7 +13,9 @@ use csflowd::synth;
 /// The program, as a person would start it in `folder`.
 pub(crate) fn csflowd(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_csflowd"));
-    command.current_dir(folder).env_remove("COLUMNS").stdin(Stdio::null());
+    // Tests run beside one another: threads of libtorch that wait for a core would take it from the rest.
+    command.env("OMP_NUM_THREADS", "1").env_remove("COLUMNS");
+    command.current_dir(folder).stdin(Stdio::null());
     command
 }
 
