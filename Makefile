@@ -6,7 +6,7 @@ DATA ?=
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/csflowd
 LIBTORCH ?= $(cache)/libtorch-2.11.0-$(if $(filter 1,$(CUDA)),cuda,cpu)/torch
-PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH):/usr/sbin:/sbin
 export CUDA WEIGHTS DATA LIBTORCH PATH
 
 heading = @printf '\n== %s\n'
@@ -24,7 +24,7 @@ build: setup ## build target/release/csflowd
 	cargo build --release
 
 demo: build ## train on drawn parts, run the daemon, show its verdicts (DATA=dir for your own pictures)
-	@scripts/demo.sh
+	@python3 scripts/demo.py
 
 test: setup ## everything that must hold before a change goes in
 	$(heading) "format"

@@ -11,7 +11,6 @@ mod files;
 mod folder;
 mod pipeline;
 
-use std::error::Error;
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
@@ -23,6 +22,7 @@ use crate::backoff::Backoff;
 use crate::capture::error::CaptureError;
 use crate::capture::files::FilesSource;
 use crate::capture::pipeline::{Pipeline, PipelineSource};
+use crate::causes;
 use crate::clock::{Clock, Moment};
 use crate::config::camera::{Camera, Source};
 use crate::events::{Event, Events};
@@ -130,7 +130,7 @@ pub fn supervise<'a>(
             Ok(End::OfSource) => return presence.ended(),
             Err(error) => {
                 let pause = backoff.next_pause(&mut rng);
-                presence.lost(with_causes(&error), pause);
+                presence.lost(causes::chain(&error), pause);
                 context.shutdown.sleep(pause);
             }
         }
@@ -229,10 +229,4 @@ impl Presence<'_> {
 
 fn nanoseconds_of(moment: Moment) -> u64 {
     moment.utc.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.subsec_nanos().into())
-}
-
-/// An error and all that led to it, on one line.
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

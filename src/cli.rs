@@ -9,18 +9,19 @@ pub mod schema;
 pub mod synth;
 pub mod train;
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+use crate::causes;
 use crate::config::engine::Device;
-use crate::engine::Engine;
+use crate::engine::{Engine, guard};
 use crate::model::bundle::Bundle;
 use crate::progress::say;
+use crate::telemetry;
 
 /// Judges every part on a line with CS-Flow and tells the PLC by MQTT.
 #[derive(Debug, Parser)]
@@ -60,6 +61,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
         }
     };
+    telemetry::abort_on_panic(guard::is_guarded);
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => run::check(&arguments),
@@ -73,22 +75,14 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            say(&format!("csflowd: {error:#}"));
-            ExitCode::from(exit::code_for(&error))
+            let code = exit::code_for(&error);
+            // A reader that has gone away (`| head`) needs no message.
+            if code != exit::OK {
+                say(&format!("csflowd: {}", causes::chain(&*error)));
+            }
+            ExitCode::from(code)
         }
     }
-}
-
-/// `auto`, `cpu`, `cuda` or `cuda:N`, on the command line as in the configuration.
-fn device(text: &str) -> Result<Device, String> {
-    let index = |n: &str| n.parse().ok().filter(|&index: &usize| index < 64).map(Device::Cuda);
-    match text {
-        "auto" => Some(Device::Auto),
-        "cpu" => Some(Device::Cpu),
-        "cuda" => Some(Device::Cuda(0)),
-        _ => text.strip_prefix("cuda:").and_then(index),
-    }
-    .ok_or_else(|| "must be auto, cpu or cuda:N".to_owned())
 }
 
 fn load(bundle: &Path, device: Device) -> anyhow::Result<(Bundle, Engine)> {
@@ -97,12 +91,20 @@ fn load(bundle: &Path, device: Device) -> anyhow::Result<(Bundle, Engine)> {
     Ok((bundle, engine))
 }
 
+/// Results could not be printed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output")]
+struct OutputError(#[source] io::Error);
+
 /// Prints a line of results. A reader that has gone away (`| head`) is not an error worth a message.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("cannot write to standard output")
+fn print(text: &str) -> Result<(), OutputError> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(OutputError(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string(value)?)
+    Ok(print(&serde_json::to_string(value)?)?)
 }

@@ -11,6 +11,7 @@ pub mod mqtt;
 pub mod problem;
 pub mod product;
 pub mod reload;
+pub mod schema;
 pub mod station;
 
 mod layers;
@@ -20,9 +21,9 @@ mod section;
 mod suggest;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::digest::hex;
 use sha2::{Digest, Sha256};
 
 use camera::{Camera, Pipelines};
@@ -195,9 +196,5 @@ fn sha256(text: &str, product_text: &str, cameras: &[Camera], sources: &Sources<
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    let mut digits = String::new();
-    for byte in hasher.finalize() {
-        write!(digits, "{byte:02x}").expect("writing to a string does not fail");
-    }
-    digits
+    hex(&hasher.finalize())
 }

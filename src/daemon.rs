@@ -27,7 +27,7 @@ use crate::config::camera::Camera;
 use crate::daemon::reload::Reload;
 use crate::daemon::signals::Signals;
 use crate::daemon::supervisor::Supervisor;
-use crate::engine::LoadError;
+use crate::engine::{self, LoadError};
 use crate::events::{Event, Events};
 use crate::frame::{BufferPool, Size};
 use crate::health::{Health, ModelState};
@@ -77,7 +77,7 @@ pub fn run(
     capture::init()?;
     let sequence = Sequence::open(&config.station.state_dir)?;
     if let Some(threads) = config.engine.threads {
-        tch::set_num_threads(threads);
+        engine::set_threads(threads);
     }
 
     let health = Health::new(config.cameras.iter().map(|camera| camera.id.clone()));
@@ -118,7 +118,12 @@ pub fn run(
         let inference = {
             let (reports_in, batch_max) = (reports_in.clone(), config.engine.batch_max);
             spawn(scope, "inference", move || {
-                inference::run(inspector, batch_max, &frames, &rules, &reports_in, health, clock)
+                let (frames, changes, reports) = (&frames, &rules, &reports_in);
+                inference::run(
+                    inspector,
+                    batch_max,
+                    inference::Context { frames, changes, reports, health, clock },
+                )
             })
         };
 
@@ -142,12 +147,12 @@ pub fn run(
         let supervisor = Supervisor { signals: &signals, health, clock };
         supervisor.run(stages, handle, load_config, apply)
     })
-    .map_err(DaemonError::from)
 }
 
 fn load(config: &Config, health: &Health, events: &Events<'_>) -> Result<Inspector, DaemonError> {
-    match Inspector::load(config) {
+    match Inspector::load(&config.product, config.engine.device, &config.sha256) {
         Ok(inspector) => {
+            health.model.set_state(ModelState::Ready);
             let recipe = &inspector.rules.recipe;
             events.tell(Event::ModelReady {
                 product: recipe.product.clone(),

@@ -17,6 +17,7 @@ use rand_pcg::Pcg64;
 use sha2::{Digest, Sha256};
 
 use crate::dataset::listing::{KINDS, list, name};
+use crate::digest::hex;
 
 /// Fewer good images than this cannot be trained on and calibrated with.
 pub const MIN_TRAINING_IMAGES: usize = 8;
@@ -206,11 +207,6 @@ fn relative_name(root: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(root).unwrap_or(path);
     let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     parts.join("/")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn count(found: usize) -> String {

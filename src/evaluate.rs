@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::dataset::Labelled;
 use crate::engine::{Detector, Measured};
 use crate::evaluate::metrics::Curve;
-use crate::evaluate::pixels::{PixelAuroc, Truth};
+use crate::evaluate::pixels::{MaskError, PixelAuroc, Truth};
 use crate::evaluate::report::{Class, Counts, Evaluation, Image, Rate, Times};
 use crate::frame::{Picture, PixelFormat, Size};
 use crate::image_file;
@@ -36,8 +36,7 @@ pub fn run(
     for (i, label) in images.iter().enumerate() {
         // The first run of a network picks its kernels: it is not timed.
         let warm_ups = usize::from(i == 0);
-        let seen = measure(detector, label, warm_ups, clock)
-            .with_context(|| format!("image {}: cannot be evaluated", label.path.display()))?;
+        let seen = measure(detector, label, warm_ups, clock)?;
         judged.push(Judged { label, outcome: judge.outcome(seen.measured.score), seen });
         progress(i + 1, images.len());
     }
@@ -69,17 +68,19 @@ fn measure(
         pixels::read_mask(mask, size)?;
     }
     let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
+    let cannot = || format!("image {}: cannot be evaluated", label.path.display());
     for _ in 0..warm_ups {
-        detector.measure(&[picture], clock)?;
+        detector.measure(&[picture], clock).with_context(cannot)?;
     }
     let start = clock.now();
-    let batch = detector.measure(&[picture], clock)?;
+    let batch = detector.measure(&[picture], clock).with_context(cannot)?;
     let time = clock.now().since(start);
-    let measured = batch.measured.into_iter().next().context("the detector gave no answer")?;
+    let measured =
+        batch.measured.into_iter().next().context("the detector gave no answer").with_context(cannot)?;
     Ok(Seen { measured, size, time })
 }
 
-fn pixel_auroc(judged: &[Judged<'_>]) -> anyhow::Result<Option<PixelAuroc>> {
+fn pixel_auroc(judged: &[Judged<'_>]) -> Result<Option<PixelAuroc>, MaskError> {
     let known: Vec<_> = judged
         .iter()
         .filter_map(|Judged { label, seen, .. }| {

@@ -119,7 +119,7 @@ impl ModelHealth {
     }
 }
 
-/// The account since start. `triggers = ok + not_ok + not_decidable + sum(not_inspected) + open`, always.
+/// The account since start. A trigger that is in none of the other counters has no verdict yet.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub triggers: AtomicU64,
@@ -128,7 +128,6 @@ pub struct Counters {
     pub not_decidable: AtomicU64,
     not_inspected: [AtomicU64; Reason::ALL.len()],
     pub late: AtomicU64,
-    pub open: AtomicU64,
     /// Verdicts and results handed to the broker, repeats included.
     pub published: AtomicU64,
     /// Of these, acknowledged by the broker.

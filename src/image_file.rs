@@ -35,12 +35,20 @@ pub enum ImageFileError {
     TooLarge { path: PathBuf, size: Size },
 }
 
+/// The size of the picture in `path`, found without decoding more than that takes. What [`read`] refuses may pass
+/// if only its pixels are damaged; a file that is cut short does not.
+pub fn probe(path: &Path) -> Result<Size, ImageFileError> {
+    let bytes = load(path)?;
+    match known_format(path, &bytes)? {
+        ImageFormat::Png | ImageFormat::Jpeg => Ok(open(path, &bytes)?.1),
+        // Nothing marks the end of these, and their pixels are merely copied.
+        _ => decode(path, &bytes).map(|image| Size { width: image.width(), height: image.height() }),
+    }
+}
+
 /// The picture in `path`, as 8-bit pixels of `format` in rows without padding.
 pub fn read(path: &Path, format: PixelFormat) -> Result<(Size, Vec<u8>), ImageFileError> {
-    let bytes = fs::read(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => ImageFileError::Missing { path: path.into() },
-        _ => ImageFileError::Unreadable { path: path.into(), source },
-    })?;
+    let bytes = load(path)?;
     let image = decode(path, &bytes)?;
     let size = Size { width: image.width(), height: image.height() };
     let pixels = match format {
@@ -55,11 +63,35 @@ pub fn read(path: &Path, format: PixelFormat) -> Result<(Size, Vec<u8>), ImageFi
     Ok((size, pixels))
 }
 
+fn load(path: &Path) -> Result<Vec<u8>, ImageFileError> {
+    fs::read(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ImageFileError::Missing { path: path.into() },
+        _ => ImageFileError::Unreadable { path: path.into(), source },
+    })
+}
+
 fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, ImageFileError> {
+    let (decoder, _) = open(path, bytes)?;
+    DynamicImage::from_decoder(decoder)
+        .map_err(|source| ImageFileError::Damaged { path: path.into(), source })
+}
+
+fn known_format(path: &Path, bytes: &[u8]) -> Result<ImageFormat, ImageFileError> {
+    image::guess_format(bytes).map_err(|_| ImageFileError::NotAnImage { path: path.into() })
+}
+
+/// A decoder that has read the header, and the size that stands there.
+fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(impl ImageDecoder + 'a, Size), ImageFileError> {
     let damaged = |source| ImageFileError::Damaged { path: path.into(), source };
-    let format = image::guess_format(bytes).map_err(|_| ImageFileError::NotAnImage { path: path.into() })?;
-    // The JPEG decoder fills what is missing with grey and says nothing.
-    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
+    let format = known_format(path, bytes)?;
+    let is_whole = match format {
+        // The JPEG decoder fills what is missing with grey and says nothing.
+        ImageFormat::Jpeg => jpeg_is_whole(bytes),
+        ImageFormat::Png => png_is_whole(bytes),
+        // The decoder finds out.
+        _ => true,
+    };
+    if !is_whole {
         return Err(ImageFileError::CutShort { path: path.into() });
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -78,7 +110,12 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, ImageFileError> {
     if size.pixels() > MAX_PIXELS {
         return Err(ImageFileError::TooLarge { path: path.into(), size });
     }
-    DynamicImage::from_decoder(decoder).map_err(damaged)
+    Ok((decoder, size))
+}
+
+/// Whether the last chunk is there, with its checksum; something may follow it.
+fn png_is_whole(bytes: &[u8]) -> bool {
+    bytes.windows(8).rev().any(|end| end == b"IEND\xAE\x42\x60\x82")
 }
 
 /// Whether an end-of-image marker follows the last start-of-scan marker. Neither can occur inside a scan.
@@ -131,11 +168,13 @@ mod tests {
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Tiff] {
             let path = folder.path().join("part");
             picture().save_with_format(&path, format).unwrap();
+            assert_eq!(probe(&path).unwrap(), Size { width: 33, height: 17 });
             let whole = fs::read(&path).unwrap();
             for kept in [0, 1, 7, 20, whole.len() / 2, whole.len() - 13] {
                 fs::write(&path, &whole[..kept]).unwrap();
                 let text = fails(&path);
                 assert!(text.contains("part"), "{format:?} cut to {kept}: {text}");
+                assert!(probe(&path).is_err(), "{format:?} cut to {kept} passes");
             }
         }
     }

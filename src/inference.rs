@@ -6,16 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvError, Sender, never, select};
+use crossbeam_channel::{Receiver, Sender, never, select};
 use tracing::{error, warn};
 
 use crate::calibrate::Calibration;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::engine::Device;
 use crate::config::product::Product;
 use crate::engine::{Detector, Engine, EngineError, LoadError, Measured};
 use crate::frame::{Frame, Picture};
-use crate::health::{Health, ModelState};
+use crate::health::Health;
 use crate::ledger::Report;
 use crate::model::bundle::Bundle;
 use crate::verdict::regions::{self, RegionRule, Regions};
@@ -23,6 +23,9 @@ use crate::verdict::{Judge, Judgement, Outcome, Reason, Recipe, StageTimes};
 
 /// The thread shows that it lives at least this often.
 const IDLE: Duration = Duration::from_millis(500);
+
+/// When the station stops, frames that wait are judged for so long; the rest is answered without.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// How a measured frame is judged: calibration and product file together.
 #[derive(Clone, Debug)]
@@ -69,25 +72,25 @@ impl Rules {
 
     /// The same bundle on the same device under settings that have changed.
     #[must_use]
-    pub fn changed(&self, config: &Config) -> Self {
-        let origin = Recipe { config_sha256: config.sha256.clone(), ..(*self.recipe).clone() };
-        Self::new(&config.product, self.calibration.clone(), origin)
+    pub fn changed(&self, product: &Product, config_sha256: &str) -> Self {
+        let origin = Recipe { config_sha256: config_sha256.to_owned(), ..(*self.recipe).clone() };
+        Self::new(product, self.calibration.clone(), origin)
     }
 }
 
 impl Inspector {
     /// Loads the active product's bundle onto the device, and finds its self-test's scores again there.
-    pub fn load(config: &Config) -> Result<Self, LoadError> {
-        let bundle = Bundle::read(&config.product.bundle)?;
-        let engine = Engine::load(&bundle, config.engine.device)?;
+    pub fn load(product: &Product, device: Device, config_sha256: &str) -> Result<Self, LoadError> {
+        let bundle = Bundle::read(&product.bundle)?;
+        let engine = Engine::load(&bundle, device)?;
         let origin = Recipe {
             bundle_sha256: bundle.sha256,
-            config_sha256: config.sha256.clone(),
+            config_sha256: config_sha256.to_owned(),
             device: engine.device_name().to_owned(),
             precision: engine.precision(),
             ..Recipe::default()
         };
-        let rules = Rules::new(&config.product, bundle.manifest.calibration, origin);
+        let rules = Rules::new(product, bundle.manifest.calibration, origin);
         Ok(Self { detector: Box::new(engine), rules })
     }
 }
@@ -97,25 +100,38 @@ impl Inspector {
 #[error("inference stopped")]
 pub struct DeviceLost(#[source] pub EngineError);
 
-/// Judges until no camera is left.
-pub fn run(
-    mut inspector: Inspector,
-    batch_max: usize,
-    frames: &Receiver<Frame>,
-    changes: &Receiver<Rules>,
-    reports: &Sender<Report>,
-    health: &Health,
-    clock: &dyn Clock,
-) -> Result<(), DeviceLost> {
+/// What the thread is given besides the model.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub frames: &'a Receiver<Frame>,
+    /// New rules, taken over between two batches.
+    pub changes: &'a Receiver<Rules>,
+    pub reports: &'a Sender<Report>,
+    pub health: &'a Health,
+    pub clock: &'a dyn Clock,
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("waiting", &self.frames.len()).finish_non_exhaustive()
+    }
+}
+
+/// Judges until no camera is left, at most `batch_max` frames together.
+pub fn run(mut inspector: Inspector, batch_max: usize, context: Context<'_>) -> Result<(), DeviceLost> {
+    let Context { frames, changes, reports, health, clock } = context;
     let (mut changes, no_changes) = (changes, never());
     let mut batch = Vec::with_capacity(batch_max);
-    health.model.set_state(ModelState::Ready);
+    let mut stop_by = None;
     loop {
         health.inference.beat(clock.now());
         select! {
-            recv(changes) -> rules => match rules {
-                Ok(rules) => inspector.rules = rules,
-                Err(RecvError) => changes = &no_changes,
+            recv(changes) -> rules => if let Ok(rules) = rules {
+                inspector.rules = rules;
+            } else {
+                // The supervisor lets go of its end when the station stops.
+                changes = &no_changes;
+                stop_by = Some(clock.now().mono + LAST_LOOK);
             },
             recv(frames) -> frame => match frame {
                 Ok(frame) => batch.push(frame),
@@ -133,7 +149,9 @@ pub fn run(
         while let Ok(rules) = changes.try_recv() {
             inspector.rules = rules;
         }
-        if !batch.is_empty() {
+        if stop_by.is_some_and(|by| clock.now().mono >= by) {
+            answer(Reason::NotReady, &inspector, &mut batch, reports);
+        } else if !batch.is_empty() {
             judge(&mut inspector, &mut batch, reports, clock)?;
         }
     }
@@ -192,10 +210,7 @@ fn fail(
         EngineError::DeviceLost { .. } => Reason::DeviceLost,
         EngineError::Failed(_) => Reason::ModelError,
     };
-    for frame in batch.drain(..) {
-        let recipe = Some(Arc::clone(&inspector.rules.recipe));
-        report(reports, &frame, Judgement::not_inspected(reason, recipe));
-    }
+    answer(reason, inspector, batch, reports);
     match error {
         EngineError::DeviceLost { .. } => {
             error!(%error, "the device is lost");
@@ -205,6 +220,14 @@ fn fail(
             warn!(%error, "frames could not be judged");
             Ok(())
         }
+    }
+}
+
+/// Answers for frames that were not looked at.
+fn answer(reason: Reason, inspector: &Inspector, batch: &mut Vec<Frame>, reports: &Sender<Report>) {
+    for frame in batch.drain(..) {
+        let recipe = Some(Arc::clone(&inspector.rules.recipe));
+        report(reports, &frame, Judgement::not_inspected(reason, recipe));
     }
 }
 

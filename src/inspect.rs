@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::calibrate::Calibration;
 use crate::calibrate::share::Percent;
+use crate::causes;
 use crate::clock::Clock;
 use crate::engine::Detector;
 use crate::frame::{Picture, PixelFormat, Size};
@@ -113,7 +114,7 @@ pub fn run(
             }
             Err(error) => {
                 let outcome = Outcome::NotInspected(Reason::FrameCorrupt);
-                let error = Some(format!("{:#}", anyhow::Error::new(error)));
+                let error = Some(causes::chain(&error));
                 Inspection { error, ..inspection(path, rules, outcome, None) }
             }
         };

@@ -44,31 +44,33 @@ pub fn run(
     clock: &dyn Clock,
 ) {
     let mut book = Book::new(deadline, sequence);
-    let mut now = clock.now();
     loop {
-        let pause = book.next_deadline().map_or(IDLE, |at| at.saturating_sub(now.mono).min(IDLE));
-        let report = reports.recv_timeout(pause);
-        now = clock.now();
+        let until = |at: Duration| at.saturating_sub(clock.now().mono).min(IDLE);
+        let report = reports.recv_timeout(book.next_deadline().map_or(IDLE, until));
+        let now = clock.now();
         health.ledger.beat(now);
         // Before the report: an answer that comes after its deadline finds the entry timed out, and is late.
         for verdict in book.expire(now) {
-            give(verdict, verdicts, health, book.open());
+            give(verdict, verdicts, health);
         }
         match report {
             Ok(Report::Opened(trigger)) => {
                 health.counters.triggers.fetch_add(1, Relaxed);
                 book.open_entry(trigger);
             }
-            Ok(Report::Closed { key, judgement }) => match book.close(key, judgement, now) {
-                Some(verdict) => give(verdict, verdicts, health, book.open()),
-                None => debug!(camera = key.camera, number = key.number, "a second answer is left out"),
-            },
+            Ok(Report::Closed { key, judgement }) => {
+                if let Some(verdict) = book.close(key, judgement, now) {
+                    give(verdict, verdicts, health);
+                } else {
+                    debug!(camera = key.camera, number = key.number, "a second answer is left out");
+                }
+            }
             Ok(Report::Deadline(deadline)) => book.set_deadline(deadline),
             Err(RecvTimeoutError::Timeout) => {}
             // Nobody is left who could answer what is still open.
             Err(RecvTimeoutError::Disconnected) => {
                 for verdict in book.abandon(now) {
-                    give(verdict, verdicts, health, book.open());
+                    give(verdict, verdicts, health);
                 }
                 break;
             }
@@ -80,8 +82,7 @@ pub fn run(
 }
 
 /// A verdict is the product: the ledger waits for the publisher rather than lose one.
-fn give(verdict: Verdict, verdicts: &Sender<Verdict>, health: &Health, open: usize) {
-    health.counters.open.store(open as u64, Relaxed);
+fn give(verdict: Verdict, verdicts: &Sender<Verdict>, health: &Health) {
     if verdict.late {
         health.counters.late.fetch_add(1, Relaxed);
     } else {

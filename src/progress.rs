@@ -40,8 +40,15 @@ impl Progress {
         if !self.is_terminal && is_due {
             self.last_line = Some(elapsed);
             let left = self.bar.eta().as_secs();
-            say(&format!("{} {done}/{}, {left} s left {note}", self.what, self.bar.length().unwrap_or(0)));
+            let all = self.bar.length().unwrap_or(0);
+            say(format!("{} {done}/{all}, {left} s left {note}", self.what).trim_end());
         }
+    }
+
+    /// Like [`Progress::set`], but worth a line of its own where there is no terminal, however soon it comes.
+    pub fn milestone(&mut self, done: usize, note: &str) {
+        self.last_line = None;
+        self.set(done, note);
     }
 
     /// The work is done; `result` stays on the screen.

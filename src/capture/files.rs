@@ -16,7 +16,8 @@ use crate::capture::copy::{self, Expected};
 use crate::capture::error::CaptureError;
 use crate::capture::folder::{self, Playlist};
 use crate::capture::pipeline::{Pipeline, Pull};
-use crate::capture::{FrameSource, Pulled, with_causes};
+use crate::capture::{FrameSource, Pulled};
+use crate::causes;
 use crate::clock::{Clock, Moment};
 use crate::config::camera::{Camera, Files};
 use crate::frame::{BufferPool, Captured, PartId, PixelFormat};
@@ -220,7 +221,7 @@ fn raw_video(
     format: PixelFormat,
     frame_rate: gst::Fraction,
 ) -> Result<(gst::Caps, gst::Buffer), String> {
-    let (size, pixels) = image_file::read(path, format).map_err(|error| with_causes(&error))?;
+    let (size, pixels) = image_file::read(path, format).map_err(|error| causes::chain(&error))?;
     let unfit = |error| format!("cannot show {}: {error}", path.display());
     let info = VideoInfo::builder(copy::video_format(format), size.width, size.height);
     let info = info.fps(frame_rate).build().map_err(unfit)?;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use tch::Tensor;
 
 use super::{exit, load, print, print_json};
 use crate::bench::{self, Figures, Load};
@@ -12,11 +11,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::engine::Device;
 use crate::engine::{Engine, cuda};
 use crate::frame::Size;
-use crate::model::network::{Network, draw_permutations};
+use crate::model::network::Network;
 use crate::model::preprocess::Preprocess;
 use crate::model::preset::Preset;
 use crate::model::weights::{self, Weights};
-use crate::model::whitening::Whitening;
 use crate::verdict::regions::RegionRule;
 use crate::verdict::{Judge, Threshold};
 
@@ -29,7 +27,7 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t = Preset::Lite)]
     preset: Preset,
     /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = super::device)]
+    #[arg(long, default_value = "auto")]
     device: Device,
     /// CPU threads [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..=256))]
@@ -70,20 +68,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let clock = SystemClock::start();
     let start = clock.now();
-    let (network, mut engine, judge, rule) = match &arguments.bundle {
-        Some(file) => {
-            let (bundle, engine) = load(file, arguments.device)?;
-            let calibration = &bundle.manifest.calibration;
-            let rule = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
-            (file.display().to_string(), engine, calibration.judge(), rule)
-        }
-        None => {
-            let engine = untrained(arguments.preset, arguments.device)?;
-            let threshold = Threshold::new(1.0).expect("finite");
-            let judge = Judge::new(threshold, 0.0).expect("no guard band");
-            let rule = RegionRule { map_threshold: 2.0, min_area_px: 0.0 };
-            (arguments.preset.name().to_owned(), engine, judge, rule)
-        }
+    let (network, mut engine, judge, rule) = if let Some(file) = &arguments.bundle {
+        let (bundle, engine) = load(file, arguments.device)?;
+        let calibration = &bundle.manifest.calibration;
+        let rule = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
+        (file.display().to_string(), engine, calibration.judge(), rule)
+    } else {
+        let engine = untrained(arguments.preset, arguments.device)?;
+        let threshold = Threshold::new(1.0).expect("finite");
+        let judge = Judge::new(threshold, 0.0).expect("no guard band");
+        let rule = RegionRule { map_threshold: 2.0, min_area_px: 0.0 };
+        (arguments.preset.name().to_owned(), engine, judge, rule)
     };
     let load_s = clock.now().since(start).as_secs_f64();
     let load = Load { frame: arguments.frame, batch: arguments.batch.into(), runs: arguments.runs as usize };
@@ -99,9 +94,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         figures,
     };
     if arguments.json {
-        print_json(&report)?
+        print_json(&report)?;
     } else {
-        print(&table(&report))?
+        print(&table(&report))?;
     }
     Ok(exit::OK)
 }
@@ -111,17 +106,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 fn untrained(preset: Preset, device: Device) -> anyhow::Result<Engine> {
     let (device, device_name) = cuda::open(device)?;
     let architecture = preset.architecture();
-    let mut network = Network::new(&architecture, draw_permutations(&architecture, 0), device);
+    let network = Network::untrained(&architecture, device);
     if let Some(file) = weights::find(architecture.backbone) {
         let kind = architecture.backbone;
         Weights::read(&file)?.load_into(&network.backbone_store, |name| kind.is_beyond(name))?;
     }
-    let channels = architecture.flow.channels;
-    let options = (tch::Kind::Float, device);
-    network.whitening = architecture.whitened.then(|| Whitening {
-        mean: std::array::from_fn(|_| Tensor::zeros([channels], options)),
-        matrix: std::array::from_fn(|_| Tensor::eye(channels, options)),
-    });
     Ok(Engine::new(network, Preprocess::known(), device_name))
 }
 

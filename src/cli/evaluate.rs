@@ -13,13 +13,14 @@ use crate::progress::{Progress, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
+    /// Bundle to evaluate
     #[arg(long, value_name = "FILE.csflow")]
     bundle: PathBuf,
-    /// Folder with test/good, test/<defect> and, for pixels, ground_truth/<defect>/<name>_mask.png
+    /// Folder with test/good, test/<defect> and, for pixels, `ground_truth/<defect>/<name>_mask.png`
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = super::device)]
+    #[arg(long, default_value = "auto")]
     device: Device,
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
@@ -43,9 +44,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     )?;
     progress.finish(&format!("{} images", test.images.len()));
     if arguments.json {
-        print_json(&evaluation)?
+        print_json(&evaluation)?;
     } else {
-        print(&evaluation.to_string())?
+        print(&evaluation.to_string())?;
     }
     Ok(exit::OK)
 }

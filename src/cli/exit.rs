@@ -1,13 +1,20 @@
 //! Exit codes of sysexits.h, and which error ends with which.
 
+use std::error::Error;
+use std::io::{self, ErrorKind};
+
+use super::OutputError;
 use crate::daemon::DaemonError;
 use crate::dataset::DatasetError;
 use crate::engine::LoadError;
 use crate::engine::cuda::DeviceError;
+use crate::evaluate::pixels::MaskError;
 use crate::image_file::ImageFileError;
 use crate::model::bundle::BundleError;
 use crate::model::weights::WeightsError;
 use crate::synth::SynthError;
+use crate::telemetry::TelemetryError;
+use crate::train::error::TrainError;
 
 pub const OK: u8 = 0;
 pub const USAGE: u8 = 64;
@@ -15,35 +22,56 @@ pub const NO_INPUT: u8 = 66;
 pub const SOFTWARE: u8 = 70;
 pub const IO: u8 = 74;
 pub const CONFIG: u8 = 78;
+/// As the shell has it for a process that Ctrl-C ended.
+pub const INTERRUPTED: u8 = 130;
 
-/// By the innermost cause that says what kind of trouble it is.
+/// By the outermost cause that says what kind of trouble it is: a bundle that cannot be read is missing input,
+/// though an I/O error is why.
 pub fn code_for(error: &anyhow::Error) -> u8 {
-    error.chain().filter_map(known).last().unwrap_or(SOFTWARE)
+    error.chain().find_map(known).unwrap_or(SOFTWARE)
 }
 
-fn known(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
+    if let Some(OutputError(error)) = cause.downcast_ref() {
+        return Some(if error.kind() == ErrorKind::BrokenPipe { OK } else { IO });
+    }
+    if let Some(error) = cause.downcast_ref::<TrainError>() {
+        return Some(match error {
+            TrainError::Out { .. } => IO,
+            TrainError::NoWeights { .. } => NO_INPUT,
+            TrainError::Stopped { .. } => INTERRUPTED,
+            TrainError::Diverged { .. } => SOFTWARE,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<SynthError>() {
+        return Some(match error {
+            SynthError::Io { .. } | SynthError::Encode { .. } => IO,
+            SynthError::Size(_)
+            | SynthError::TooMany { .. }
+            | SynthError::Foreign(_)
+            | SynthError::Stray(_) => USAGE,
+        });
+    }
     if let Some(error) = cause.downcast_ref::<BundleError>() {
         return Some(if matches!(error, BundleError::Write { .. }) { IO } else { NO_INPUT });
     }
-    if cause.is::<DeviceError>() || matches!(cause.downcast_ref(), Some(LoadError::Device(_))) {
-        return Some(CONFIG);
-    }
-    if cause.is::<DatasetError>() || cause.is::<ImageFileError>() || cause.is::<WeightsError>() {
-        return Some(NO_INPUT);
-    }
-    if let Some(error) = cause.downcast_ref::<SynthError>() {
-        return Some(if matches!(error, SynthError::Io { .. } | SynthError::Encode { .. }) {
-            IO
-        } else {
-            USAGE
+    if let Some(error) = cause.downcast_ref::<LoadError>() {
+        return Some(match error {
+            LoadError::Bundle(_) => NO_INPUT,
+            LoadError::Device(_) => CONFIG,
+            LoadError::Failed { .. } | LoadError::SelfTest { .. } => SOFTWARE,
         });
     }
-    // It speaks through this one, which hides it from the chain of causes.
-    if matches!(cause.downcast_ref(), Some(DaemonError::Sequence(_))) {
-        return Some(IO);
-    }
-    match cause.downcast_ref() {
-        Some(LoadError::Bundle(_)) => Some(NO_INPUT),
-        _ => None,
-    }
+    let is_input = cause.is::<DatasetError>()
+        || cause.is::<ImageFileError>()
+        || cause.is::<MaskError>()
+        || cause.is::<WeightsError>();
+    let codes = [
+        (is_input, NO_INPUT),
+        (cause.is::<DeviceError>(), CONFIG),
+        (matches!(cause.downcast_ref(), Some(TelemetryError::Filter { .. })), USAGE),
+        (matches!(cause.downcast_ref(), Some(DaemonError::Sequence(_))), IO),
+        (cause.is::<io::Error>() || cause.is::<image::ImageError>(), IO),
+    ];
+    codes.into_iter().find_map(|(is, code)| is.then_some(code))
 }

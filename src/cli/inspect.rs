@@ -12,12 +12,14 @@ use crate::verdict::regions::RegionRule;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
+    /// Bundle to judge with
     #[arg(long, value_name = "FILE.csflow")]
     bundle: PathBuf,
+    /// PNG, JPEG, BMP or TIFF files
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = super::device)]
+    #[arg(long, default_value = "auto")]
     device: Device,
     /// Write each image with its anomaly map and regions into this folder
     #[arg(long, value_name = "DIR")]

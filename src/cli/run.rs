@@ -7,12 +7,12 @@ use clap::Args;
 
 use super::{exit, print};
 use crate::capture::{self, Pulled};
+use crate::causes::chain;
 use crate::clock::{Clock, SystemClock};
 use crate::config::camera::{Camera, Pipelines};
 use crate::config::problem::Problems;
 use crate::config::{self, Config, Sources};
 use crate::daemon;
-use crate::engine::guard;
 use crate::frame::BufferPool;
 use crate::inference::Inspector;
 use crate::model::bundle::Bundle;
@@ -40,7 +40,7 @@ pub(super) struct RunArguments {
     /// Stop after so many triggers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
-    /// error, warn, info, debug or trace, or target=level,... [env: CSFLOWD_LOG]
+    /// error, warn, info, debug or trace, or target=level,... [env: `CSFLOWD_LOG`]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
 }
@@ -57,7 +57,6 @@ pub(super) struct CheckArguments {
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     let filter = arguments.log.clone().or_else(|| std::env::var("CSFLOWD_LOG").ok());
     telemetry::start(filter.as_deref())?;
-    telemetry::abort_on_panic(guard::is_guarded);
     capture::init()?;
     let load = || arguments.settings.load();
     let config = match load() {
@@ -79,7 +78,8 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
         let bundle = Bundle::read(&config.product.bundle);
         problems.extend(bundle.err().map(|error| chain(&error)));
     } else {
-        problems.extend(Inspector::load(&config).err().map(|error| chain(&error)));
+        let inspector = Inspector::load(&config.product, config.engine.device, &config.sha256);
+        problems.extend(inspector.err().map(|error| chain(&error)));
         problems.extend(config.cameras.iter().filter_map(|camera| try_camera(camera).err()));
     }
     for problem in &problems {
@@ -135,12 +135,6 @@ fn try_camera(camera: &Camera) -> Result<(), String> {
 fn refuse(problems: &Problems) -> u8 {
     say(&problems.to_string());
     exit::CONFIG
-}
-
-/// An error with its causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

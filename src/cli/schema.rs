@@ -3,17 +3,22 @@
 use clap::{Args, ValueEnum};
 
 use super::{exit, print};
+use crate::config;
 use crate::publish::schema::{self, Kind};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The message whose JSON Schema to print
+    /// The file or message whose JSON Schema to print
     #[arg(value_enum)]
-    message: Message,
+    subject: Subject,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Message {
+enum Subject {
+    /// The station file
+    Config,
+    /// A product file
+    Product,
     Verdict,
     Result,
     Status,
@@ -23,14 +28,16 @@ enum Message {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let kind = match arguments.message {
-        Message::Verdict => Kind::Verdict,
-        Message::Result => Kind::Result,
-        Message::Status => Kind::Status,
-        Message::Heartbeat => Kind::Heartbeat,
-        Message::Counters => Kind::Counters,
-        Message::Event => Kind::Event,
+    let schema = match arguments.subject {
+        Subject::Config => config::schema::station(),
+        Subject::Product => config::schema::product(),
+        Subject::Verdict => schema::schema(Kind::Verdict),
+        Subject::Result => schema::schema(Kind::Result),
+        Subject::Status => schema::schema(Kind::Status),
+        Subject::Heartbeat => schema::schema(Kind::Heartbeat),
+        Subject::Counters => schema::schema(Kind::Counters),
+        Subject::Event => schema::schema(Kind::Event),
     };
-    print(&serde_json::to_string_pretty(&schema::schema(kind))?)?;
+    print(&serde_json::to_string_pretty(&schema)?)?;
     Ok(exit::OK)
 }

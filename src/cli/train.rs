@@ -24,6 +24,7 @@ pub(super) struct Arguments {
     /// Bundle to write
     #[arg(long, value_name = "FILE.csflow")]
     out: PathBuf,
+    /// Size of the network
     #[arg(long, value_enum, default_value_t = Preset::Lite)]
     preset: Preset,
     /// Passes over the images [default: the preset's]
@@ -33,7 +34,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = super::device)]
+    #[arg(long, default_value = "auto")]
     device: Device,
     /// Weights of the backbone [default: where `make setup` put them]
     #[arg(long, value_name = "FILE.safetensors")]
@@ -60,7 +61,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         device: arguments.device,
         backbone_weights: arguments.backbone_weights,
         target: Target { overkill: arguments.target_overkill, confidence: arguments.confidence },
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+            .join(" "),
     };
     let summary = train::run(&options, &stop, &SystemClock::start())?;
 

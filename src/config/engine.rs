@@ -1,10 +1,13 @@
 //! `[engine]`: what the network runs on.
 
+use std::str::FromStr;
+
 use super::raw;
 use super::section::Section;
 
 const BATCH_MAX: usize = 4;
 const FRAME_QUEUE: usize = 8;
+const MOST_DEVICES: usize = 64;
 
 /// Where tensors live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,11 @@ pub enum Device {
     Cpu,
     Cuda(usize),
 }
+
+/// A word that names no device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\", is \"{0}\"")]
+pub struct BadDevice(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Engine {
@@ -38,16 +46,21 @@ pub(super) fn read(raw: raw::Engine, section: &mut Section<'_>) -> Engine {
     }
 }
 
-fn device(text: &str, section: &mut Section<'_>) -> Option<Device> {
-    let device = match text {
-        "auto" => Some(Device::Auto),
-        "cpu" => Some(Device::Cpu),
-        "cuda" => Some(Device::Cuda(0)),
-        _ => text.strip_prefix("cuda:").and_then(|number| number.parse().ok()).map(Device::Cuda),
-    };
-    if device.is_none() {
-        let text = text.escape_debug();
-        section.wrong("device", format!("must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\", is \"{text}\""));
+impl FromStr for Device {
+    type Err = BadDevice;
+
+    fn from_str(text: &str) -> Result<Self, BadDevice> {
+        let index = |n: &str| n.parse().ok().filter(|&index: &usize| index < MOST_DEVICES).map(Self::Cuda);
+        match text {
+            "auto" => Some(Self::Auto),
+            "cpu" => Some(Self::Cpu),
+            "cuda" => Some(Self::Cuda(0)),
+            _ => text.strip_prefix("cuda:").and_then(index),
+        }
+        .ok_or_else(|| BadDevice(text.escape_debug().to_string()))
     }
-    device
+}
+
+fn device(text: &str, section: &mut Section<'_>) -> Option<Device> {
+    text.parse().map_err(|error: BadDevice| section.wrong("device", error.to_string())).ok()
 }

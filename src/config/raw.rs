@@ -3,8 +3,10 @@
 //! A key that cannot be read spoils neither its section nor its neighbours ([`Key::Wrong`]), so that one pass
 //! finds every problem. Defaults stand beside the meaning, in the file of the section.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
 /// The value of one key.
@@ -32,9 +34,29 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Key<T> {
     }
 }
 
+/// In a schema a key is what its value is.
+impl<T: JsonSchema> JsonSchema for Key<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
 /// The station file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) station: Key<Station>,
     pub(super) mqtt: Key<Mqtt>,
@@ -42,8 +64,9 @@ pub(super) struct File {
     pub(super) camera: Key<Vec<Key<Camera>>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct Station {
     pub(super) name: Key<String>,
     pub(super) product: Key<String>,
@@ -51,8 +74,9 @@ pub(super) struct Station {
     pub(super) state_dir: Key<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct Mqtt {
     pub(super) host: Key<String>,
     pub(super) port: Key<i64>,
@@ -69,16 +93,18 @@ pub(super) struct Mqtt {
     pub(super) queue: Key<i64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct Tls {
     pub(super) ca_file: Key<String>,
     pub(super) client_cert: Key<String>,
     pub(super) client_key: Key<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct Engine {
     pub(super) device: Key<String>,
     pub(super) threads: Key<i64>,
@@ -86,8 +112,9 @@ pub(super) struct Engine {
     pub(super) frame_queue: Key<i64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct Camera {
     pub(super) id: Key<String>,
     pub(super) pipeline: Key<String>,
@@ -102,7 +129,7 @@ pub(super) struct Camera {
 }
 
 /// `width = 640` is as good as `width = "640"`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "must be text in quotes, a number, true or false")]
 pub(super) enum Parameter {
     Whole(i64),
@@ -111,7 +138,7 @@ pub(super) enum Parameter {
     Text(String),
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 pub(super) enum Format {
     #[serde(rename = "RGB")]
     Rgb8,
@@ -121,8 +148,9 @@ pub(super) enum Format {
     Gray8,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct Source {
     pub(super) kind: Key<SourceKind>,
     pub(super) folder: Key<String>,
@@ -132,14 +160,14 @@ pub(super) struct Source {
     pub(super) seed: Key<i64>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SourceKind {
     Pipeline,
     Files,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
     Sorted,
@@ -147,8 +175,9 @@ pub(super) enum Order {
 }
 
 /// A product file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct Product {
     pub(super) bundle: Key<String>,
     pub(super) threshold: Key<f64>,
@@ -158,8 +187,9 @@ pub(super) struct Product {
     pub(super) regions: Key<Regions>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct Regions {
     pub(super) map_threshold: Key<f64>,
     pub(super) min_area_px: Key<f64>,

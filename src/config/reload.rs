@@ -61,12 +61,19 @@ fn camera_changes(old: &[Camera], new: &[Camera], restart: &mut impl FnMut(bool,
     restart(same_set && old.iter().zip(new).any(|(a, b)| a.id != b.id), "order of the cameras");
 }
 
+/// Whether both are judged by the same network.
+pub fn is_same_product(old: &Product, new: &Product) -> bool {
+    (&old.name, &old.bundle) == (&new.name, &new.bundle)
+}
+
 fn product_changes(old: &Product, new: &Product, changes: &mut Vec<Change>) {
     let Product { name, bundle, threshold, guard_band, deadline, map_threshold, min_area_px, mm_per_px } =
         old;
+    // The rules of another product are not those of the network that is loaded.
+    let is_same = is_same_product(old, new);
     let mut note = |live: bool, key: &str, old: String, new: String| {
         if old != new {
-            changes.push(Change { text: format!("product: {key} {old} -> {new}"), live });
+            changes.push(Change { text: format!("product: {key} {old} -> {new}"), live: live && is_same });
         }
     };
     note(false, "name", name.clone(), new.name.clone());

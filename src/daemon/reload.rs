@@ -4,7 +4,7 @@ use crossbeam_channel::Sender;
 
 use crate::config::Config;
 use crate::config::problem::Problems;
-use crate::config::reload::changes;
+use crate::config::reload::{changes, is_same_product};
 use crate::events::{Event, Events};
 use crate::inference::Rules;
 use crate::ledger::Report;
@@ -35,11 +35,12 @@ impl Apply<'_> {
             }
         };
         let changes = changes(self.config, &new);
-        let is_same_product = (&new.product.name, &new.product.bundle)
-            == (&self.config.product.name, &self.config.product.bundle);
-        if is_same_product {
+        let waits = changes.iter().any(|change| !change.live);
+        if is_same_product(&self.config.product, &new.product) {
+            // What is in force is the new file only if nothing of it waits.
+            let sha256 = if waits { &self.config.sha256 } else { &new.sha256 };
             // Both ends are there until every camera has stopped, and nobody reloads after that.
-            drop(self.rules_in.send(self.rules.changed(&new)));
+            drop(self.rules_in.send(self.rules.changed(&new.product, sha256)));
             drop(self.reports_in.send(Report::Deadline(new.product.deadline)));
         }
         let changes = if changes.is_empty() {

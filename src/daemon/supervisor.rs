@@ -54,7 +54,7 @@ impl Supervisor<'_> {
         let mut status_at = Duration::ZERO;
         notify(&[NotifyState::Ready]);
         info!("ready");
-        while let None = self.reason_to_stop(&stages) {
+        while self.reason_to_stop(&stages).is_none() {
             let now = self.clock.now();
             if self.signals.take_reload() {
                 notify_reloading();

@@ -5,13 +5,13 @@ use tch::{Cuda, Device as TorchDevice};
 
 use crate::config::engine::Device;
 
-/// The configuration asks for a device that is not there.
+/// The configuration or the command line asks for a device that is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    #[error("engine.device is \"cuda:{index}\", but libtorch's CUDA part cannot be opened: {cause}")]
+    #[error("device \"cuda:{index}\" is asked for, but libtorch's CUDA part cannot be opened: {cause}")]
     NoCudaLibrary { index: usize, cause: String },
     #[error(
-        "engine.device is \"cuda:{index}\", but this machine has {found} CUDA devices that libtorch can use"
+        "device \"cuda:{index}\" is asked for, but this machine has {found} CUDA devices that libtorch can use"
     )]
     NoSuchDevice { index: usize, found: i64 },
 }

@@ -4,14 +4,13 @@
 //! the order of f32, so they are as fine relative to small values as to large ones; the error that is left is
 //! stated with the result.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::evaluate::metrics::{Curve, Step};
 use crate::frame::{PixelFormat, Size};
-use crate::image_file;
+use crate::image_file::{self, ImageFileError};
 use crate::verdict::regions::AnomalyMap;
 
 /// Twice 8 MiB of counters. The last bin holds the values that are not finite.
@@ -39,8 +38,17 @@ pub struct PixelAuroc {
     pub empty_masks: usize,
 }
 
+/// What a mask should be and is not.
+#[derive(Debug, thiserror::Error)]
+pub enum MaskError {
+    #[error("a mask cannot be used")]
+    File(#[from] ImageFileError),
+    #[error("mask {}: is {found}, but its image is {expected}", .path.display())]
+    Size { path: PathBuf, found: Size, expected: Size },
+}
+
 /// None unless there are defect pixels and good ones.
-pub fn auroc(images: &[(&AnomalyMap, Size, Truth<'_>)]) -> anyhow::Result<Option<PixelAuroc>> {
+pub fn auroc(images: &[(&AnomalyMap, Size, Truth<'_>)]) -> Result<Option<PixelAuroc>, MaskError> {
     let cells = || images.iter().flat_map(|(map, ..)| &map.values).copied().filter(|v| v.is_finite());
     // Bilinear interpolation stays within the values of the cells.
     let (low, high) = (cells().reduce(f32::min), cells().reduce(f32::max));
@@ -62,10 +70,10 @@ pub fn auroc(images: &[(&AnomalyMap, Size, Truth<'_>)]) -> anyhow::Result<Option
 }
 
 /// For each pixel of an image of `size`, whether the mask marks it as defective.
-pub fn read_mask(path: &Path, size: Size) -> anyhow::Result<Vec<bool>> {
-    let (mask_size, mask) = image_file::read(path, PixelFormat::Gray8).context("a mask cannot be used")?;
-    if mask_size != size {
-        bail!("mask {}: is {mask_size}, but its image is {size}", path.display());
+pub fn read_mask(path: &Path, size: Size) -> Result<Vec<bool>, MaskError> {
+    let (found, mask) = image_file::read(path, PixelFormat::Gray8)?;
+    if found != size {
+        return Err(MaskError::Size { path: path.into(), found, expected: size });
     }
     Ok(mask.into_iter().map(|value| value >= DEFECTIVE_FROM).collect())
 }

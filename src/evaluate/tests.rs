@@ -109,7 +109,7 @@ fn a_bad_file_ends_the_evaluation_with_its_name() {
 
     let mut cut = part(folder.path(), "good", 1);
     std::fs::write(&cut.path, b"\x89PNG\r\n\x1a\n").unwrap();
-    assert!(text(cut.clone()).contains("good_1.png: is damaged"), "{}", text(cut));
+    assert!(text(cut.clone()).contains("good_1.png: is cut short"), "{}", text(cut));
     cut = part(folder.path(), "good", 2);
     std::fs::remove_file(&cut.path).unwrap();
     assert!(text(cut).contains("good_2.png: there is no such file"));

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::frame::{Trigger, TriggerKey};
 use crate::ledger::sequence::Sequence;
-use crate::verdict::{Judgement, Reason, Recipe, Verdict};
+use crate::verdict::{Judgement, Reason, Verdict};
 
 /// Answers that came too late are told apart from answers that nobody asked for, for this many timeouts back.
 const REMEMBERED: usize = 1024;
@@ -65,17 +64,12 @@ impl Book {
         self.due.insert((due, key));
     }
 
-    /// The terminal verdict if the entry is open, a late one if it ran into its deadline before, and nothing if
+    /// Call [`Book::expire`] with the same `now` first. The terminal verdict if the entry is open, a late one if it ran into its deadline before, and nothing if
     /// it was answered already.
     pub fn close(&mut self, key: TriggerKey, judgement: Judgement, now: Moment) -> Option<Verdict> {
         if let Some(entry) = self.entries.remove(&key) {
             self.due.remove(&(entry.due, key));
-            // The deadline may have passed since this thread last looked. Then it has passed.
-            return Some(if now.mono >= entry.due {
-                self.time_out(entry.trigger, judgement.recipe, now)
-            } else {
-                self.verdict(entry.trigger, judgement, now)
-            });
+            return Some(self.verdict(entry.trigger, judgement, now));
         }
         let (seq, trigger) = self.timed_out.remove(&key)?;
         self.order.retain(|&other| other != key);
@@ -91,7 +85,7 @@ impl Book {
             }
             self.due.pop_first();
             let entry = self.entries.remove(&key).expect("each due entry is open");
-            verdicts.push(self.time_out(entry.trigger, None, now));
+            verdicts.push(self.time_out(entry.trigger, now));
         }
         verdicts
     }
@@ -110,8 +104,8 @@ impl Book {
         self.sequence.finish()
     }
 
-    fn time_out(&mut self, trigger: Trigger, recipe: Option<Arc<Recipe>>, now: Moment) -> Verdict {
-        let verdict = self.verdict(trigger, Judgement::not_inspected(Reason::Timeout, recipe), now);
+    fn time_out(&mut self, trigger: Trigger, now: Moment) -> Verdict {
+        let verdict = self.verdict(trigger, Judgement::not_inspected(Reason::Timeout, None), now);
         let key = verdict.trigger.key;
         self.timed_out.insert(key, (verdict.seq, verdict.trigger.clone()));
         self.order.push_back(key);
@@ -191,16 +185,6 @@ mod tests {
         assert_eq!((late.late, late.seq), (true, timed_out[0].seq));
         assert!(book.close(key(0), good(), at(106)).is_none(), "a late answer is given once");
         assert!(!book.close(key(1), good(), at(109)).unwrap().late);
-    }
-
-    #[test]
-    fn an_answer_after_the_deadline_is_not_a_verdict_even_if_nobody_looked_at_the_clock() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut book = book(&folder);
-        book.open_entry(trigger(0, 0));
-        let verdict = book.close(key(0), good(), at(100)).unwrap();
-        assert_eq!(verdict.judgement.outcome, Outcome::NotInspected(Reason::Timeout));
-        assert!(!verdict.late);
     }
 
     #[test]

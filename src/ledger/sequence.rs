@@ -3,7 +3,7 @@
 //! Numbers are reserved on disk in blocks before they are used. A clean stop gives back what is left of a block;
 //! after a crash the count goes on at the next block, so that a number may be skipped but never used twice.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,8 @@ const BLOCK: u64 = 10_000;
 /// The counter of a station.
 #[derive(Debug)]
 pub struct Sequence {
+    /// Held locked: two stations on one counter would use numbers twice.
+    _lock: File,
     file: PathBuf,
     next: u64,
     /// Numbers below this are reserved.
@@ -25,6 +27,8 @@ pub struct Sequence {
 pub enum SequenceError {
     #[error("cannot make the state folder {folder}")]
     Folder { folder: PathBuf, source: io::Error },
+    #[error("{folder} is in use by another csflowd: each station needs a state_dir of its own")]
+    InUse { folder: PathBuf },
     #[error("cannot read or write {file}, which keeps the verdict counter")]
     Io { file: PathBuf, source: io::Error },
     #[error(
@@ -39,17 +43,28 @@ impl Sequence {
         fs::create_dir_all(folder)
             .map_err(|source| SequenceError::Folder { folder: folder.to_owned(), source })?;
         let file = folder.join("seq");
-        let next = match fs::read_to_string(&file) {
-            Ok(text) => text.trim().parse().map_err(|_| SequenceError::Broken {
-                file: file.clone(),
-                found: text.chars().take(40).collect(),
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 1,
-            Err(source) => return Err(SequenceError::Io { file, source }),
+        let io = |source| SequenceError::Io { file: file.clone(), source };
+        let lock = File::create(folder.join("lock")).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(SequenceError::InUse { folder: folder.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        let broken = |found: &str| SequenceError::Broken {
+            file: file.clone(),
+            found: found.chars().take(40).collect(),
         };
-        let reserved = next + BLOCK;
-        write(&file, reserved).map_err(|source| SequenceError::Io { file: file.clone(), source })?;
-        Ok(Self { file, next, reserved })
+        let (text, next) = match fs::read_to_string(&file) {
+            Ok(text) => {
+                let next: u64 = text.trim().parse().map_err(|_| broken(&text))?;
+                (text, next)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), 1),
+            Err(source) => return Err(io(source)),
+        };
+        let reserved = next.checked_add(BLOCK).ok_or_else(|| broken(&text))?;
+        write(&file, reserved).map_err(io)?;
+        Ok(Self { _lock: lock, file, next, reserved })
     }
 
     pub fn next_number(&mut self) -> u64 {
@@ -108,9 +123,20 @@ mod tests {
     }
 
     #[test]
+    fn two_stations_cannot_share_a_counter() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Sequence::open(folder.path()).unwrap();
+        assert!(matches!(Sequence::open(folder.path()), Err(SequenceError::InUse { .. })));
+        drop(first);
+        Sequence::open(folder.path()).unwrap();
+    }
+
+    #[test]
     fn a_counter_that_is_not_a_number_is_not_started_anew() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("seq"), "1\u{0}2").unwrap();
-        assert!(matches!(Sequence::open(folder.path()), Err(SequenceError::Broken { .. })));
+        for text in ["1\u{0}2", "", "-1", &u64::MAX.to_string()] {
+            fs::write(folder.path().join("seq"), text).unwrap();
+            assert!(matches!(Sequence::open(folder.path()), Err(SequenceError::Broken { .. })), "{text}");
+        }
     }
 }

@@ -25,6 +25,14 @@ pub struct FlowConfig {
     pub clamp: f64,
 }
 
+impl FlowConfig {
+    /// How many parameters a flow of this size has.
+    pub fn values(&self) -> usize {
+        let values = self.kernels.iter().map(|&kernel| Coupling::values(self, kernel)).sum::<i64>();
+        usize::try_from(values).expect("sizes are positive")
+    }
+}
+
 /// The channel order a block takes at each scale: `x[:, order]`.
 pub type Permutation = [Vec<i64>; SCALES];
 

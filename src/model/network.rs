@@ -43,6 +43,14 @@ impl Network {
         Self { architecture, permutations, whitening: None, backbone_store, flow_store, backbone, flow }
     }
 
+    /// A network that is as fast as a trained one and whose scores mean nothing.
+    pub fn untrained(architecture: &Architecture, device: Device) -> Self {
+        let mut network = Self::new(architecture, draw_permutations(architecture, 0), device);
+        let channels = architecture.flow.channels;
+        network.whitening = architecture.whitened.then(|| Whitening::identity(channels, device));
+        network
+    }
+
     /// Raw features of normalised pictures.
     ///
     /// # Shapes

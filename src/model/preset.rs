@@ -33,6 +33,10 @@ pub struct Schedule {
     pub clip_norm: f64,
     /// Warm up and anneal the learning rate over the whole run; otherwise it stays.
     pub one_cycle: bool,
+    /// Keep a moving average of the parameters with this memory, and judge by that.
+    pub average: Option<f64>,
+    /// End when the watched images have not become likelier for so many epochs.
+    pub patience: Option<usize>,
 }
 
 /// A named size.
@@ -73,16 +77,20 @@ impl Preset {
                 weight_decay: 1e-5,
                 clip_norm: 1.0,
                 one_cycle: false,
+                average: None,
+                patience: None,
             },
             // Whitened features move at unit scale, and so does the optimiser.
             Self::Lite => Schedule {
-                epochs: 10,
+                epochs: 30,
                 batch: 16,
                 learning_rate: 1e-3,
                 epsilon: 1e-8,
                 weight_decay: 1e-5,
                 clip_norm: 1.0,
                 one_cycle: true,
+                average: Some(0.99),
+                patience: Some(3),
             },
         }
     }

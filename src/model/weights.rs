@@ -11,6 +11,9 @@ use tch::{Kind, Tensor, nn};
 
 use crate::model::backbone::BackboneKind;
 
+/// The network's tensors have at most four. libtorch fails on many, and on the product of large ones beside a 0.
+const MAX_DIMENSIONS: usize = 8;
+
 /// The tensors of one file. All on the CPU.
 #[derive(Debug)]
 pub struct Weights {
@@ -25,11 +28,15 @@ pub enum WeightsError {
     Read { file: PathBuf, source: std::io::Error },
     #[error("{file} is not a whole safetensors file")]
     NotSafetensors { file: PathBuf, source: safetensors::SafeTensorError },
-    #[error("{file}: tensor {name} has type {found}, which csflowd does not read")]
+    #[error("{file}: tensor {name:?} has type {found}, which csflowd does not read")]
     Type { file: PathBuf, name: String, found: String },
+    #[error(
+        "{file}: tensor {name:?} has shape {found:?}; csflowd reads 0 to {MAX_DIMENSIONS} dimensions without a 0"
+    )]
+    Dimensions { file: PathBuf, name: String, found: Vec<usize> },
     #[error("{file}: tensor {name} is missing ({more} more are missing)")]
     Missing { file: PathBuf, name: String, more: usize },
-    #[error("{file}: tensor {name} belongs to no part of the network ({more} more do not)")]
+    #[error("{file}: tensor {name:?} belongs to no part of the network ({more} more do not)")]
     Unexpected { file: PathBuf, name: String, more: usize },
     #[error("{file}: tensor {name} has shape {found:?}, the network needs {expected:?}")]
     Shape { file: PathBuf, name: String, expected: Vec<i64>, found: Vec<i64> },
@@ -53,6 +60,11 @@ impl Weights {
         let parsed = SafeTensors::deserialize(bytes).map_err(broken)?;
         let mut tensors = BTreeMap::new();
         for (name, view) in parsed.tensors() {
+            let found = view.shape();
+            if found.len() > MAX_DIMENSIONS || found.contains(&0) {
+                let found = found.to_vec();
+                return Err(WeightsError::Dimensions { file: file.to_owned(), name, found });
+            }
             let Some(tensor) = to_tensor(&view) else {
                 let found = format!("{:?}", view.dtype());
                 return Err(WeightsError::Type { file: file.to_owned(), name, found });
@@ -75,6 +87,11 @@ impl Weights {
             })
             .collect();
         Weights { file: self.file.clone(), tensors, metadata: HashMap::new() }
+    }
+
+    /// How many numbers all tensors hold together.
+    pub fn values(&self) -> usize {
+        self.tensors.values().map(Tensor::numel).sum()
     }
 
     /// Copies every tensor into the variable of the same name. Names for which `is_beyond` holds may stand in

@@ -70,6 +70,14 @@ impl Moments {
 }
 
 impl Whitening {
+    pub fn identity(channels: i64, device: Device) -> Self {
+        let options = (Kind::Float, device);
+        Self {
+            mean: std::array::from_fn(|_| Tensor::zeros([channels], options)),
+            matrix: std::array::from_fn(|_| Tensor::eye(channels, options)),
+        }
+    }
+
     /// # Shapes
     /// `[B, C, H_s, W_s]` to the same.
     pub fn forward(&self, features: &Scales) -> Scales {
@@ -114,7 +122,7 @@ mod tests {
             let cells = x.permute([0, 2, 3, 1]).reshape([-1, 6]);
             let mean = cells.mean_dim([0].as_slice(), false, None).abs().max().double_value(&[]);
             assert!(mean < 1e-3, "mean {mean}");
-            let covariance = cells.tr().matmul(&cells) / cells.size()[0] as f64;
+            let covariance = cells.tr().matmul(&cells) / cells.size()[0];
             let off = (covariance - Tensor::eye(6, (Kind::Float, Device::Cpu))).abs().max();
             assert!(off.double_value(&[]) < 0.15, "covariance off by {off:?}");
         }

@@ -1,11 +1,12 @@
 //! Why there is no connection to the broker, in words that say what to check.
 
-use std::error::Error;
+use std::io;
 use std::path::PathBuf;
-use std::{io, iter};
 
 use rumqttc::tokio_native_tls::native_tls;
 use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
+
+use crate::causes;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -62,8 +63,6 @@ impl Failure {
 
     /// The failure and its causes in one line.
     pub fn explain(&self) -> String {
-        let first: &dyn Error = self;
-        let causes = iter::successors(Some(first), |&error| error.source());
-        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        causes::chain(self)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use anyhow::bail;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 use tch::Tensor;
@@ -12,6 +11,8 @@ use crate::model::flow;
 use crate::model::network::Network;
 use crate::model::preset::Schedule;
 use crate::progress::Progress;
+use crate::train::average::Average;
+use crate::train::error::TrainError;
 use crate::train::features::FeatureStore;
 
 /// How training went.
@@ -26,23 +27,28 @@ pub struct Outcome {
     pub stopped: bool,
 }
 
-/// Trains the flow of `network` on the images at positions `trained_on` of `store`, and leaves in it the
-/// parameters of the epoch with the lowest loss on `watched`.
-pub fn run(
-    network: &Network,
-    store: &FeatureStore,
-    trained_on: &[usize],
-    watched: &[usize],
-    schedule: &Schedule,
-    seed: u64,
-    stop: &AtomicBool,
-) -> anyhow::Result<Outcome> {
+/// What is trained on, and how.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    pub store: &'a FeatureStore,
+    /// Positions in `store`.
+    pub trained_on: Vec<usize>,
+    pub watched: Vec<usize>,
+    pub schedule: Schedule,
+    pub seed: u64,
+}
+
+/// Trains the flow of `network`, and leaves in it the parameters of the epoch with the lowest loss on the watched
+/// images.
+pub fn run(network: &Network, plan: &Plan<'_>, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+    let Plan { store, trained_on, watched, schedule, seed } = plan;
     let adam = nn::Adam { wd: schedule.weight_decay, eps: schedule.epsilon, ..Default::default() };
     let mut optimiser = adam.build(&network.flow_store, schedule.learning_rate)?;
-    let mut rng = Pcg64::new(u128::from(seed), 1);
-    let mut order = trained_on.to_vec();
+    let mut rng = Pcg64::new(u128::from(*seed), 1);
+    let mut order = trained_on.clone();
     let steps = order.len().div_ceil(schedule.batch);
     let mut progress = Progress::start("training", schedule.epochs * steps);
+    let mut average = schedule.average.map(|memory| Average::new(&network.flow_store, memory));
     let mut losses = Vec::new();
     let mut best: Option<Best> = None;
 
@@ -59,31 +65,50 @@ pub fn run(
             let loss = flow::loss(&latent, &log_det);
             let value = loss.double_value(&[]);
             if !value.is_finite() {
-                bail!(
-                    "the loss is {value} at step {step} of epoch {epoch}: training diverged, nothing was written; \
-                     look for broken images among the good ones"
-                );
+                return Err(TrainError::Diverged { value, step, epoch }.into());
             }
             optimiser.zero_grad();
             loss.backward();
             optimiser.clip_grad_norm(schedule.clip_norm);
             optimiser.step();
+            if let Some(average) = &mut average {
+                average.update();
+            }
             #[expect(clippy::cast_precision_loss, reason = "a few images")]
             let share = positions.len() as f64 / order.len() as f64;
             sum += value * share;
             let held = best.as_ref().map_or(String::new(), |b| format!(", watched {:.4}", b.watched_loss));
             progress.set(done + 1, &format!("epoch {epoch}, loss {value:.4}{held}"));
         }
+        if let Some(average) = &mut average {
+            average.swap();
+        }
         let watched_loss = mean_loss(network, store, watched, schedule.batch)?;
+        if !watched_loss.is_finite() {
+            return Err(TrainError::Diverged { value: watched_loss, step: steps, epoch }.into());
+        }
         losses.push((sum, watched_loss));
+        progress.milestone(
+            epoch * steps,
+            &format!("epoch {epoch} over, loss {sum:.4}, watched {watched_loss:.4}"),
+        );
         if best.as_ref().is_none_or(|best| watched_loss < best.watched_loss) {
             best = Some(Best::of(network, epoch, watched_loss));
         }
+        if let Some(average) = &mut average {
+            average.swap();
+        }
+        let is_over = |best: &Best| schedule.patience.is_some_and(|patience| epoch - best.epoch >= patience);
+        if best.as_ref().is_some_and(is_over) {
+            break;
+        }
     }
 
-    let Some(best) = best else { bail!("stopped before the first epoch was over; nothing was written") };
+    let Some(best) = best else {
+        return Err(TrainError::Stopped { before: "the first epoch was over" }.into());
+    };
     best.restore();
-    let stopped = losses.len() < schedule.epochs;
+    let stopped = stop.load(Relaxed);
     progress.finish(&format!("epoch {} is best, watched loss {:.4}", best.epoch, best.watched_loss));
     Ok(Outcome { losses, epoch_kept: best.epoch, watched_loss: best.watched_loss, stopped })
 }

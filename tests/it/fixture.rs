@@ -82,7 +82,7 @@ fn make() -> Vec<u8> {
     };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("part.csflow");
-    bundle::write(&file, &manifest, engine.network(), &self_test).unwrap();
+    bundle::writing::write(&file, &manifest, engine.network(), &self_test).unwrap();
     std::fs::read(file).unwrap()
 }
 
@@ -129,7 +129,7 @@ fn fill(store: &VarStore, rng: &mut Pcg64) {
             } else {
                 0.0
             };
-            let _ = variable.fill_(value);
+            drop(variable.fill_(value));
         }
     }
 }

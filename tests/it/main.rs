@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod capture;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod fixture;
@@ -11,8 +13,12 @@ mod golden;
 #[cfg(test)]
 mod mosquitto;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod train;

@@ -1,6 +1,6 @@
-//! EfficientNet-Lite: no squeeze-and-excitation, ReLU6, stem and depth of the first stage not scaled.
+//! `EfficientNet`-Lite: no squeeze-and-excitation, ReLU6, stem and depth of the first stage not scaled.
 //!
-//! Parameter names are those of the PyPI package `efficientnet_lite_pytorch`. Padding is TensorFlow's SAME, for
+//! Parameter names are those of the PyPI package `efficientnet_lite_pytorch`. Padding is `TensorFlow`'s SAME, for
 //! which the weights were trained.
 //! <https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>
 
@@ -79,7 +79,7 @@ impl Block {
     }
 }
 
-/// Convolution without bias, padded by TensorFlow's SAME, then batch norm. SAME: output = ceil(input / stride),
+/// Convolution without bias, padded by `TensorFlow`'s SAME, then batch norm. SAME: output = ceil(input / stride),
 /// and an odd pixel of padding goes to the right and the bottom.
 #[derive(Debug)]
 struct ConvNorm {

@@ -26,8 +26,7 @@ pub struct Coupling {
 
 impl Coupling {
     pub fn new(path: &nn::Path<'_>, config: &FlowConfig, kernel: i64) -> Self {
-        let first = config.channels / 2;
-        let second = config.channels - first;
+        let [first, second] = halves(config);
         Self {
             first,
             second,
@@ -35,6 +34,13 @@ impl Coupling {
             s1: CrossScale::new(&(path / "s1"), first, 2 * second, config.hidden, kernel),
             s2: CrossScale::new(&(path / "s2"), second, 2 * first, config.hidden, kernel),
         }
+    }
+
+    /// How many numbers [`Coupling::new`] makes.
+    pub fn values(config: &FlowConfig, kernel: i64) -> i64 {
+        let [first, second] = halves(config);
+        CrossScale::values(first, 2 * second, config.hidden, kernel)
+            + CrossScale::values(second, 2 * first, config.hidden, kernel)
     }
 
     /// # Shapes
@@ -75,6 +81,11 @@ impl Coupling {
             shift: output[s].narrow(1, channels, channels),
         })
     }
+}
+
+fn halves(config: &FlowConfig) -> [i64; 2] {
+    let first = config.channels / 2;
+    [first, config.channels - first]
 }
 
 struct Affine {

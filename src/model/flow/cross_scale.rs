@@ -40,6 +40,13 @@ impl CrossScale {
         }
     }
 
+    /// How many numbers [`CrossScale::new`] makes for these sizes.
+    pub fn values(input: i64, output: i64, hidden: i64, kernel: i64) -> i64 {
+        let convolution = |from: i64, to: i64| from * to * kernel * kernel + to;
+        let (scales, neighbours) = (3, 2 * 2);
+        scales * convolution(input, hidden) + (scales + neighbours) * convolution(hidden, output) + scales
+    }
+
     /// # Shapes
     /// `[B, input, H_s, W_s]` to `[B, output, H_s, W_s]`.
     pub fn forward(&self, x: &Scales) -> Scales {

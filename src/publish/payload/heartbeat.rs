@@ -67,7 +67,6 @@ mod tests {
     fn a_heartbeat_balances_whatever_open_said_when_it_was_read() {
         let counters = Counters::default();
         counters.triggers.store(3, Relaxed);
-        counters.open.store(7, Relaxed);
         counters.count(Outcome::Anomalous);
         let bytes = encode(&ORIGIN, &counters, u32::MAX, moment(1000));
         assert_valid(Kind::Heartbeat, &bytes);

@@ -55,6 +55,7 @@ fn check(golden: &Golden, kind: BackboneKind, weights: &Weights, image: &Tensor)
 }
 
 /// The weights that anyone can regenerate: see `tests/golden/README.md`.
+#[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 values")]
 fn synthetic_weights(golden: &Golden, keys: &[(String, Vec<i64>)]) -> Weights {
     let phase: u64 = golden.number("phase");
     let mut tensors = BTreeMap::new();
@@ -81,6 +82,7 @@ fn synthetic_weights(golden: &Golden, keys: &[(String, Vec<i64>)]) -> Weights {
 }
 
 /// In [-1, 1).
+#[expect(clippy::cast_precision_loss, reason = "both are at most 2^53")]
 fn uniform(stream: u64, count: u64) -> Tensor {
     let value = |i: u64| (splitmix64(stream | i) >> 11) as f64 / (1_u64 << 52) as f64 - 1.0;
     Tensor::from_slice(&(0..count).map(value).collect::<Vec<f64>>())

@@ -118,7 +118,7 @@ fn each_image_of_a_folder_gets_its_verdict_and_then_the_station_ends() {
     assert_valid("verdict", &record.verdicts);
     assert_valid("result", &record.results);
     assert_valid("event", &record.events);
-    assert_valid("counters", &[record.counters.clone()]);
+    assert_valid("counters", std::slice::from_ref(&record.counters));
 
     let mut parts = BTreeSet::new();
     for result in &record.results {

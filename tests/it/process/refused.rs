@@ -171,7 +171,7 @@ fn a_gpu_that_is_not_there_is_not_replaced_by_the_cpu() {
         let (code, _, stderr) = station().outcome(command, &["--set", "engine.device=cuda"]);
         assert_eq!(code, Some(78));
         let line = stderr.lines().last().unwrap();
-        assert!(line.contains("engine.device is \"cuda:0\", but "), "{line}");
+        assert!(line.contains("device \"cuda:0\" is asked for, but "), "{line}");
     }
 }
 

@@ -1,0 +1,105 @@
+//! The smallest bundle there can be, with random weights, for tests.
+
+use std::path::Path;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tch::{Device, Kind, Tensor};
+
+use crate::calibrate::{Target, calibrate};
+use crate::model::backbone::BackboneKind;
+use crate::model::bundle::manifest::{Manifest, MapKind, Provenance, ScoreKind, Scoring, SelfTest};
+use crate::model::flow::FlowConfig;
+use crate::model::network::{Network, draw_permutations};
+use crate::model::preprocess::{self, Preprocess};
+use crate::model::preset::Architecture;
+use crate::model::whitening::Whitening;
+
+const SIDE: i64 = 128;
+
+/// A network, and what goes into a bundle with it.
+pub(crate) struct Fixture {
+    pub(crate) manifest: Manifest,
+    pub(crate) network: Network,
+    pub(crate) self_test: Vec<Tensor>,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let backbone = BackboneKind::EfficientnetLite0;
+        let flow = FlowConfig { channels: backbone.channels(), hidden: 2, kernels: vec![1, 3], clamp: 3.0 };
+        let architecture =
+            Architecture { preset: "tiny".into(), backbone, input_px: SIDE, whitened: true, flow };
+        let mut network = Network::new(&architecture, draw_permutations(&architecture, 1), Device::Cpu);
+        fill(&network);
+        let options = (Kind::Float, Device::Cpu);
+        let channels = architecture.flow.channels;
+        network.whitening = Some(Whitening {
+            mean: std::array::from_fn(|_| Tensor::zeros([channels], options) + 0.25),
+            matrix: std::array::from_fn(|_| Tensor::eye(channels, options) * 2.0),
+        });
+        let self_test = vec![noise(2), noise(3)];
+        let scores = self_test.iter().map(|picture| score(&network, picture)).collect();
+        let manifest = Manifest {
+            architecture,
+            preprocess: Preprocess::known(),
+            scoring: Scoring { score: ScoreKind::Mean, map: MapKind::MeanOfScales },
+            calibration: calibrate(&[1.0, 2.0, 1.5, 0.1], &[4.0, 3.0, 5.0, 0.3], Target::default()).unwrap(),
+            self_test: SelfTest { scores, tolerance: 1e-3 },
+            provenance: provenance(),
+        };
+        Self { manifest, network, self_test }
+    }
+
+    pub(crate) fn write(&self, file: &Path) {
+        super::writing::write(file, &self.manifest, &self.network, &self.self_test).unwrap();
+    }
+}
+
+/// The score of a picture of the input's size.
+pub(crate) fn score(network: &Network, picture: &Tensor) -> f64 {
+    let _guard = tch::no_grad_guard();
+    let input = preprocess::normalise(picture, &Preprocess::known(), network.device());
+    network.read(&input).scores.double_value(&[0])
+}
+
+/// Random parameters, not libtorch's: its generator belongs to the whole process.
+fn fill(network: &Network) {
+    let mut rng = Pcg64::seed_from_u64(7);
+    let variables = [network.backbone_store.variables(), network.flow_store.variables()];
+    let mut variables: Vec<_> = variables.into_iter().flatten().collect();
+    variables.sort_by(|a, b| a.0.cmp(&b.0));
+    tch::no_grad(|| {
+        for (name, mut variable) in variables {
+            // The scales and variances of batch norm are positive.
+            let range = if name.contains("_bn") { 0.8..1.2 } else { -0.3..0.3 };
+            let values: Vec<f32> = (0..variable.numel()).map(|_| rng.random_range(range.clone())).collect();
+            variable.copy_(&Tensor::from_slice(&values).view(variable.size().as_slice()));
+        }
+    });
+}
+
+fn noise(seed: u64) -> Tensor {
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let pixels: Vec<u8> = (0..3 * SIDE * SIDE).map(|_| rng.random()).collect();
+    Tensor::from_slice(&pixels).view([1, 3, SIDE, SIDE])
+}
+
+fn provenance() -> Provenance {
+    Provenance {
+        data_sha256: "00".repeat(32),
+        images: 12,
+        trained_on: 4,
+        watched: 4,
+        held_out: 4,
+        seed: 1,
+        epochs_asked: 3,
+        epoch_kept: 2,
+        watched_loss: 0.1 + 0.2,
+        backbone_sha256: "11".repeat(32),
+        command: "csflowd train".into(),
+        software: "csflowd".into(),
+        libtorch: "2.11.0".into(),
+        created: "2026-01-02T03:04:05Z".into(),
+    }
+}

@@ -1,0 +1,89 @@
+//! The parts of a bundle that are not plain parameters, each compared with what the manifest says of it.
+//!
+//! Errors are texts that name the tensor; the caller adds the file.
+
+use tch::{Kind, Tensor};
+
+use crate::model::bundle::manifest::Manifest;
+use crate::model::flow::Permutation;
+use crate::model::weights::{self, Weights};
+use crate::model::whitening::Whitening;
+use crate::model::{SCALES, Scales};
+
+/// A few bytes can claim a flow of many gigabytes: whether this one is as large as its tensors are.
+pub(super) fn compare_sizes(manifest: &Manifest, flow: &Weights) -> Result<(), String> {
+    let claimed = manifest.architecture.flow.values();
+    let found = flow.values();
+    if claimed == found {
+        Ok(())
+    } else {
+        Err(format!("architecture.flow: makes a flow of {claimed} values, but the tensors hold {found}"))
+    }
+}
+
+pub(super) fn permutations(manifest: &Manifest, stored: &Weights) -> Result<Vec<Permutation>, String> {
+    let channels = manifest.architecture.flow.channels;
+    let blocks = manifest.architecture.flow.kernels.len();
+    if stored.tensors.len() != blocks * SCALES {
+        return Err(format!("{} permutations for {blocks} blocks of {SCALES} scales", stored.tensors.len()));
+    }
+    let order = |name: String| {
+        let order: Vec<i64> = stored
+            .tensors
+            .get(&name)
+            .filter(|t| t.kind() == Kind::Int64)
+            .and_then(|t| Vec::try_from(t).ok())
+            .ok_or_else(|| format!("tensor permutation.{name} is missing or not a list of i64"))?;
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..channels) {
+            return Err(format!("tensor permutation.{name} is not an order of {channels} channels"));
+        }
+        Ok(order)
+    };
+    (0..blocks)
+        .map(|k| {
+            let [a, b, c] = std::array::from_fn(|s| order(format!("{k}.{s}")));
+            Ok([a?, b?, c?])
+        })
+        .collect()
+}
+
+pub(super) fn whitening(manifest: &Manifest, stored: &mut Weights) -> Result<Option<Whitening>, String> {
+    let c = manifest.architecture.flow.channels;
+    if !manifest.architecture.whitened {
+        return if stored.tensors.is_empty() {
+            Ok(None)
+        } else {
+            Err("whitening where none is declared".into())
+        };
+    }
+    let mut take = |kind: &str, size: &[i64]| -> Result<Scales, String> {
+        let mut one = |s: usize| {
+            let name = format!("{kind}.{s}");
+            let tensor =
+                stored.tensors.remove(&name).ok_or_else(|| format!("tensor whitening.{name} is missing"))?;
+            let fits = tensor.size() == size && tensor.kind() == Kind::Float && weights::is_finite(&tensor);
+            if fits { Ok(tensor) } else { Err(format!("tensor whitening.{name} is not {size:?} finite f32")) }
+        };
+        Ok([one(0)?, one(1)?, one(2)?])
+    };
+    let whitening = Whitening { mean: take("mean", &[c])?, matrix: take("matrix", &[c, c])? };
+    if stored.tensors.is_empty() { Ok(Some(whitening)) } else { Err("too many whitening tensors".into()) }
+}
+
+pub(super) fn self_test(manifest: &Manifest, stored: &mut Weights) -> Result<Vec<Tensor>, String> {
+    let expected = manifest.self_test.scores.len();
+    if stored.tensors.len() != expected {
+        return Err(format!("{} self-test pictures for {expected} scores", stored.tensors.len()));
+    }
+    let side = manifest.architecture.input_px;
+    (0..expected)
+        .map(|i| {
+            let tensor = stored.tensors.remove(&i.to_string());
+            tensor
+                .filter(|t| t.size() == [1, 3, side, side] && t.kind() == Kind::Uint8)
+                .ok_or_else(|| format!("tensor self_test.{i} is missing or not [1, 3, {side}, {side}] u8"))
+        })
+        .collect()
+}
