@@ -1,4 +1,4 @@
-//! Loading, and what becomes of errors of libtorch.
+//! Loading: what is found again lets a bundle in, and nothing else does.
 
 use super::*;
 use crate::clock::SystemClock;

@@ -1,5 +1,6 @@
 //! The thread against detectors that do what is written, in the thread of the test.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{bounded, never};
@@ -26,6 +27,9 @@ struct Scripted {
     batches: Sender<Vec<u8>>,
     /// Done in the middle of the first batch.
     meanwhile: Option<Box<dyn FnOnce() + Send>>,
+    clock: ManualClock,
+    /// How long a batch takes.
+    takes_ms: u64,
 }
 
 impl Detector for Scripted {
@@ -35,6 +39,7 @@ impl Detector for Scripted {
         if let Some(meanwhile) = self.meanwhile.take() {
             meanwhile();
         }
+        self.clock.0.fetch_add(self.takes_ms, Relaxed);
         if pixels.contains(&FAILS) {
             return Err(EngineError::Failed("out of order".into()));
         }
@@ -58,12 +63,13 @@ impl Detector for Scripted {
     }
 }
 
-/// It is always five milliseconds after the start.
-struct StoppedClock;
+/// Milliseconds, moved on by the detector.
+#[derive(Clone)]
+struct ManualClock(Arc<AtomicU64>);
 
-impl Clock for StoppedClock {
+impl Clock for ManualClock {
     fn now(&self) -> Moment {
-        Moment { mono: Duration::from_millis(5), utc: SystemTime::UNIX_EPOCH }
+        Moment { mono: Duration::from_millis(self.0.load(Relaxed)), utc: SystemTime::UNIX_EPOCH }
     }
 }
 
@@ -98,15 +104,18 @@ impl Run {
 }
 
 fn run_on(pixels: &[u8], batch_max: usize) -> Run {
-    run_with(pixels, batch_max, None, &never())
+    run_with(pixels, batch_max, Surroundings { changes: &never(), meanwhile: None, takes_ms: 0 })
 }
 
-fn run_with(
-    pixels: &[u8],
-    batch_max: usize,
+/// What happens beside the frames.
+struct Surroundings<'a> {
+    changes: &'a Receiver<Rules>,
     meanwhile: Option<Box<dyn FnOnce() + Send>>,
-    changes: &Receiver<Rules>,
-) -> Run {
+    takes_ms: u64,
+}
+
+fn run_with(pixels: &[u8], batch_max: usize, surroundings: Surroundings<'_>) -> Run {
+    let Surroundings { changes, meanwhile, takes_ms } = surroundings;
     let camera = CameraId::new("top").unwrap();
     let health = Health::new([camera.clone()]);
     let pool = BufferPool::new(0, 1);
@@ -124,10 +133,10 @@ fn run_with(
     drop(frames_in);
     let (batches_in, batches) = bounded(pixels.len());
     let (reports_in, reports) = bounded(pixels.len());
-    let detector = Box::new(Scripted { batches: batches_in, meanwhile });
+    let clock = ManualClock(Arc::new(AtomicU64::new(5)));
+    let detector = Box::new(Scripted { batches: batches_in, meanwhile, clock: clock.clone(), takes_ms });
     let inspector = Inspector { detector, rules: rules(10.0) };
-    let (reports_to, clock) = (&reports_in, &StoppedClock);
-    let context = Context { frames: &frames, changes, reports: reports_to, health: &health, clock };
+    let context = Context { frames: &frames, changes, reports: &reports_in, health: &health, clock: &clock };
     let end = run(inspector, batch_max, context);
     drop(reports_in);
     let answers = reports.iter().map(|report| match report {
@@ -185,17 +194,26 @@ fn a_lost_device_answers_for_its_batch_and_ends_the_thread_with_the_cause() {
 fn new_rules_wait_for_the_batch_in_hand_and_hold_for_every_later_one() {
     let (rules_in, changes) = bounded(1);
     let meanwhile = Box::new(move || rules_in.send(rules(3.0)).unwrap());
-    let run = run_with(&[5, 5, 5], 1, Some(meanwhile), &changes);
+    let run =
+        run_with(&[5, 5, 5], 1, Surroundings { changes: &changes, meanwhile: Some(meanwhile), takes_ms: 0 });
     assert_eq!(run.outcomes(), [Outcome::Good, Outcome::Anomalous, Outcome::Anomalous]);
     let thresholds: Vec<_> = run.answers.iter().map(|(_, j)| j.recipe.as_ref().unwrap().threshold).collect();
     assert_eq!(thresholds, [10.0, 3.0, 3.0], "a verdict tells the rules that it was judged by");
 }
 
 #[test]
-fn nobody_left_to_change_the_rules_is_no_reason_to_stop() {
-    let (rules_in, changes) = bounded(1);
-    drop(rules_in);
-    assert_eq!(run_with(&[5, 20], 1, None, &changes).outcomes(), [Outcome::Good, Outcome::Anomalous]);
+fn when_the_station_stops_what_waits_is_judged_for_a_while_and_then_answered_unseen() {
+    // Nobody is left who could change the rules: that is how a stop shows.
+    let (_, changes) = bounded(0);
+    let at_stop = |takes_ms| {
+        run_with(&[5; 64], 1, Surroundings { changes: &changes, meanwhile: None, takes_ms }).outcomes()
+    };
+    assert_eq!(at_stop(0), [Outcome::Good; 64]);
+
+    let outcomes = at_stop(600);
+    let judged = outcomes.iter().take_while(|outcome| **outcome == Outcome::Good).count();
+    assert!((1..64).contains(&judged), "{judged}");
+    assert_eq!(outcomes[judged..], vec![Outcome::NotInspected(Reason::NotReady); 64 - judged]);
 }
 
 #[test]

@@ -35,8 +35,9 @@ impl Station {
         for folder in ["images", "pipelines", "products", "state/bundles"] {
             fs::create_dir_all(station.path(folder)).unwrap();
         }
-        let pipeline = "pipelines/files.launch";
-        fs::copy(root.join(pipeline), station.path(pipeline)).unwrap();
+        for pipeline in ["pipelines/files.launch", "pipelines/test.launch"] {
+            fs::copy(root.join(pipeline), station.path(pipeline)).unwrap();
+        }
         station.set_bundle(fixture::bundle());
         station.set_product(PATIENT);
         let settings = format!(
@@ -58,6 +59,14 @@ impl Station {
         for number in 0..bad {
             fixture::save(&self.path(&format!("images/bad{number}.png")), &fixture::bad(number));
         }
+        self
+    }
+
+    /// The same station with this camera instead.
+    fn with_camera(self, section: &str) -> Self {
+        let settings = fs::read_to_string(self.path("csflowd.toml")).unwrap();
+        let (others, _) = settings.split_once("[[camera]]").unwrap();
+        self.write("csflowd.toml", &[others, section].concat());
         self
     }
 
