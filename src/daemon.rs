@@ -16,22 +16,23 @@ pub mod supervisor;
 use std::sync::atomic::AtomicU64;
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use ulid::Ulid;
 
 use crate::capture;
 use crate::capture::error::CaptureError;
+use crate::causes;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::camera::Camera;
 use crate::daemon::reload::Reload;
 use crate::daemon::signals::Signals;
 use crate::daemon::supervisor::Supervisor;
-use crate::engine::{self, LoadError};
+use crate::engine::LoadError;
 use crate::events::{Event, Events};
 use crate::frame::{BufferPool, Size};
 use crate::health::{Health, ModelState};
-use crate::inference::{self, DeviceLost, Inspector};
+use crate::inference::{self, DeviceLost, Inspector, Rules};
 use crate::intake::Intake;
 use crate::ledger;
 use crate::ledger::sequence::{Sequence, SequenceError};
@@ -76,9 +77,6 @@ pub fn run(
     let signals = Signals::watch()?;
     capture::init()?;
     let sequence = Sequence::open(&config.station.state_dir)?;
-    if let Some(threads) = config.engine.threads {
-        engine::set_threads(threads);
-    }
 
     let health = Health::new(config.cameras.iter().map(|camera| camera.id.clone()));
     let pools: Vec<BufferPool> = config.cameras.iter().map(|camera| pool(camera, config)).collect();
@@ -96,6 +94,8 @@ pub fn run(
     let (frames_in, frames) = bounded(config.engine.frame_queue);
     // Full: a reload waits for the batch that is being judged.
     let (rules_in, rules) = bounded(1);
+    // One message: how loading went.
+    let (loaded_in, loaded) = bounded(1);
 
     let events = Events::new(told_in, clock, &health);
     let origin = Origin {
@@ -113,19 +113,21 @@ pub fn run(
             ledger::run(&reports, &verdicts_in, config.product.deadline, sequence, health, clock);
         });
 
-        let inspector = load(config, health, &events)?;
-        let rules_now = inspector.rules.clone();
         let inference = {
-            let (reports_in, batch_max) = (reports_in.clone(), config.engine.batch_max);
+            let (reports_in, engine) = (reports_in.clone(), &config.engine);
             spawn(scope, "inference", move || {
-                let (frames, changes, reports) = (&frames, &rules, &reports_in);
-                inference::run(
-                    inspector,
-                    batch_max,
-                    inference::Context { frames, changes, reports, health, clock },
-                )
+                let load = || Inspector::load(&config.product, engine, &config.sha256);
+                let context = inference::Context {
+                    frames: &frames,
+                    changes: &rules,
+                    reports: &reports_in,
+                    health,
+                    clock,
+                };
+                inference::run(load, &loaded_in, engine.batch_max, context)
             })
         };
+        let rules_now = wait_for_model(&loaded, health, &events)?;
 
         let mut cameras = Vec::new();
         for (position, (camera, pool)) in config.cameras.iter().zip(&pools).enumerate() {
@@ -149,21 +151,25 @@ pub fn run(
     })
 }
 
-fn load(config: &Config, health: &Health, events: &Events<'_>) -> Result<Inspector, DaemonError> {
-    match Inspector::load(&config.product, config.engine.device, &config.sha256) {
-        Ok(inspector) => {
+/// The cameras start when there is a network to judge with, so that a folder of files is not used up before.
+fn wait_for_model(
+    loaded: &Receiver<Result<Rules, LoadError>>,
+    health: &Health,
+    events: &Events<'_>,
+) -> Result<Rules, DaemonError> {
+    match loaded.recv().expect("inference says how loading went") {
+        Ok(rules) => {
             health.model.set_state(ModelState::Ready);
-            let recipe = &inspector.rules.recipe;
             events.tell(Event::ModelReady {
-                product: recipe.product.clone(),
-                bundle_sha256: recipe.bundle_sha256.clone(),
-                device: recipe.device.clone(),
+                product: rules.recipe.product.clone(),
+                bundle_sha256: rules.recipe.bundle_sha256.clone(),
+                device: rules.recipe.device.clone(),
             });
-            Ok(inspector)
+            Ok(rules)
         }
         Err(error) => {
             health.model.set_state(ModelState::Failed);
-            events.tell(Event::ModelFailed { cause: error.to_string() });
+            events.tell(Event::ModelFailed { cause: causes::chain(&error) });
             Err(error.into())
         }
     }

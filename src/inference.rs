@@ -11,9 +11,9 @@ use tracing::{error, warn};
 
 use crate::calibrate::Calibration;
 use crate::clock::Clock;
-use crate::config::engine::Device;
+use crate::config;
 use crate::config::product::Product;
-use crate::engine::{Detector, Engine, EngineError, LoadError, Measured};
+use crate::engine::{self, Detector, Engine, EngineError, LoadError, Measured};
 use crate::frame::{Frame, Picture};
 use crate::health::Health;
 use crate::ledger::Report;
@@ -80,9 +80,19 @@ impl Rules {
 
 impl Inspector {
     /// Loads the active product's bundle onto the device, and finds its self-test's scores again there.
-    pub fn load(product: &Product, device: Device, config_sha256: &str) -> Result<Self, LoadError> {
+    ///
+    /// Call it in the thread that will judge: OpenMP keeps a set of worker threads for each thread that calls
+    /// libtorch, and two sets on the same cores made a frame three times as slow.
+    pub fn load(
+        product: &Product,
+        settings: &config::engine::Engine,
+        config_sha256: &str,
+    ) -> Result<Self, LoadError> {
+        if let Some(threads) = settings.threads {
+            engine::set_threads(threads);
+        }
         let bundle = Bundle::read(&product.bundle)?;
-        let engine = Engine::load(&bundle, device)?;
+        let engine = Engine::load(&bundle, settings.device)?;
         let origin = Recipe {
             bundle_sha256: bundle.sha256,
             config_sha256: config_sha256.to_owned(),
@@ -117,8 +127,24 @@ impl std::fmt::Debug for Context<'_> {
     }
 }
 
+/// Loads, says in `loaded` how that went, and judges.
+pub fn run(
+    load: impl FnOnce() -> Result<Inspector, LoadError>,
+    loaded: &Sender<Result<Rules, LoadError>>,
+    batch_max: usize,
+    context: Context<'_>,
+) -> Result<(), DeviceLost> {
+    let (said, inspector) = match load() {
+        Ok(inspector) => (Ok(inspector.rules.clone()), Some(inspector)),
+        Err(error) => (Err(error), None),
+    };
+    // There is room for the one message, and the supervisor waits for it.
+    drop(loaded.send(said));
+    inspector.map_or(Ok(()), |inspector| judge_all(inspector, batch_max, context))
+}
+
 /// Judges until no camera is left, at most `batch_max` frames together.
-pub fn run(mut inspector: Inspector, batch_max: usize, context: Context<'_>) -> Result<(), DeviceLost> {
+fn judge_all(mut inspector: Inspector, batch_max: usize, context: Context<'_>) -> Result<(), DeviceLost> {
     let Context { frames, changes, reports, health, clock } = context;
     let (mut changes, no_changes) = (changes, never());
     let mut batch = Vec::with_capacity(batch_max);

@@ -78,7 +78,7 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
         let bundle = Bundle::read(&config.product.bundle);
         problems.extend(bundle.err().map(|error| chain(&error)));
     } else {
-        let inspector = Inspector::load(&config.product, config.engine.device, &config.sha256);
+        let inspector = Inspector::load(&config.product, &config.engine, &config.sha256);
         problems.extend(inspector.err().map(|error| chain(&error)));
         problems.extend(config.cameras.iter().filter_map(|camera| try_camera(camera).err()));
     }

@@ -137,7 +137,7 @@ fn run_with(pixels: &[u8], batch_max: usize, surroundings: Surroundings<'_>) -> 
     let detector = Box::new(Scripted { batches: batches_in, meanwhile, clock: clock.clone(), takes_ms });
     let inspector = Inspector { detector, rules: rules(10.0) };
     let context = Context { frames: &frames, changes, reports: &reports_in, health: &health, clock: &clock };
-    let end = run(inspector, batch_max, context);
+    let end = judge_all(inspector, batch_max, context);
     drop(reports_in);
     let answers = reports.iter().map(|report| match report {
         Report::Closed { key, judgement } => (key.number, judgement),
