@@ -88,9 +88,7 @@ impl Inspector {
         settings: &config::engine::Engine,
         config_sha256: &str,
     ) -> Result<Self, LoadError> {
-        if let Some(threads) = settings.threads {
-            engine::set_threads(threads);
-        }
+        engine::set_threads(settings.threads.unwrap_or_else(engine::threads_beside_cameras));
         let bundle = Bundle::read(&product.bundle)?;
         let engine = Engine::load(&bundle, settings.device)?;
         let origin = Recipe {

@@ -26,7 +26,7 @@ pub struct BadDevice(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Engine {
     pub device: Device,
-    /// CPU threads of one network run; None takes all cores.
+    /// CPU threads of one network run; None takes all cores but one.
     pub threads: Option<i32>,
     /// Frames that wait are judged together, at most this many.
     pub batch_max: usize,
