@@ -53,10 +53,10 @@ impl BackboneKind {
 
     fn scaling(self) -> Scaling {
         match self {
-            Self::EfficientnetLite0 => Scaling { width: 1.0, depth: 1.0 },
-            Self::EfficientnetLite1 => Scaling { width: 1.0, depth: 1.1 },
-            Self::EfficientnetLite2 => Scaling { width: 1.1, depth: 1.2 },
-            Self::EfficientnetB5 => Scaling { width: 1.6, depth: 2.2 },
+            Self::EfficientnetLite0 => Scaling { width: 1.0, depth: 1.0, is_lite: true },
+            Self::EfficientnetLite1 => Scaling { width: 1.0, depth: 1.1, is_lite: true },
+            Self::EfficientnetLite2 => Scaling { width: 1.1, depth: 1.2, is_lite: true },
+            Self::EfficientnetB5 => Scaling { width: 1.6, depth: 2.2, is_lite: false },
         }
     }
 
@@ -65,7 +65,7 @@ impl BackboneKind {
     pub fn is_beyond(self, name: &str) -> bool {
         match self {
             Self::EfficientnetLite0 | Self::EfficientnetLite1 | Self::EfficientnetLite2 => {
-                let last_block = format!("_blocks.{}.", lite::blocks_used(self.scaling()));
+                let last_block = format!("_blocks.{}.", self.scaling().blocks().len());
                 ["_conv_head.", "_bn1.", "_fc."].iter().any(|p| name.starts_with(p))
                     || name.starts_with(&last_block)
             }

@@ -1,8 +1,10 @@
-//! Names that trained bundles rely on.
+//! Names that trained bundles and published weights rely on.
 
+use csflowd::model::backbone::{Backbone, BackboneKind};
 use csflowd::model::network::Network;
 use csflowd::model::preset::Preset;
-use tch::Device;
+use csflowd::model::weights::{self, Weights};
+use tch::{Device, Kind, Tensor, nn};
 
 #[test]
 fn the_parameters_of_the_flow_keep_their_names_and_shapes() {
@@ -12,4 +14,24 @@ fn the_parameters_of_the_flow_keep_their_names_and_shapes() {
         variables.map(|(name, tensor)| format!("{name} {:?}", tensor.size())).collect();
     lines.sort();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn the_weights_of_every_lite_member_fit() {
+    for kind in
+        [BackboneKind::EfficientnetLite0, BackboneKind::EfficientnetLite1, BackboneKind::EfficientnetLite2]
+    {
+        let Some(file) = weights::find(kind) else {
+            println!("skipped: no weights of {}: run `make setup`", kind.name());
+            continue;
+        };
+        let store = nn::VarStore::new(Device::Cpu);
+        let backbone = Backbone::new(&store.root(), kind);
+        Weights::read(&file).unwrap().load_into(&store, |name| kind.is_beyond(name)).unwrap();
+        // 33 cells of 32 pixels on one side, 2 on the other: an odd map and a narrow one.
+        let image = Tensor::zeros([1, 3, 64, 33 * 32], (Kind::Float, Device::Cpu));
+        let features = tch::no_grad(|| backbone.forward(&image));
+        assert_eq!(features.size(), [1, kind.channels(), 2, 33]);
+        assert!(weights::is_finite(&features));
+    }
 }

@@ -6,7 +6,7 @@
 
 use tch::{Tensor, nn};
 
-use crate::model::backbone::stages::{ConvShape, STAGES, STEM_CHANNELS, Scaling, batch_norm};
+use crate::model::backbone::stages::{BlockShape, ConvShape, Scaling, batch_norm};
 
 #[derive(Debug)]
 pub struct Lite {
@@ -23,40 +23,14 @@ struct Block {
     has_skip: bool,
 }
 
-/// Blocks up to the end of stage 6.
-pub fn blocks_used(scaling: Scaling) -> i64 {
-    (0..STAGES.len()).map(|stage| repeats(stage, scaling)).sum()
-}
-
-fn repeats(stage: usize, scaling: Scaling) -> i64 {
-    if stage == 0 { STAGES[0].repeats } else { scaling.repeats(STAGES[stage].repeats) }
-}
-
 impl Lite {
     pub fn new(path: &nn::Path<'_>, scaling: Scaling) -> Self {
-        let stem = ConvNorm::new(path, "_conv_stem", "_bn0", ConvShape::full(3, STEM_CHANNELS, 3, 2));
-        let mut blocks = Vec::new();
-        let mut channels = STEM_CHANNELS;
-        for (index, stage) in STAGES.iter().enumerate() {
-            let output = scaling.channels(stage.channels);
-            for repeat in 0..repeats(index, scaling) {
-                let stride = if repeat == 0 { stage.stride } else { 1 };
-                let path = path / "_blocks" / blocks.len();
-                let wide = channels * stage.expansion;
-                let expand = ConvShape::pointwise(channels, wide);
-                let depthwise = ConvShape::depthwise(wide, stage.kernel, stride);
-                let project = ConvShape::pointwise(wide, output);
-                blocks.push(Block {
-                    expand: (stage.expansion > 1)
-                        .then(|| ConvNorm::new(&path, "_expand_conv", "_bn0", expand)),
-                    depthwise: ConvNorm::new(&path, "_depthwise_conv", "_bn1", depthwise),
-                    project: ConvNorm::new(&path, "_project_conv", "_bn2", project),
-                    has_skip: stride == 1 && channels == output,
-                });
-                channels = output;
-            }
+        let stem = ConvShape::full(3, scaling.stem_channels(), 3, 2);
+        let blocks = scaling.blocks().into_iter().enumerate();
+        Self {
+            stem: ConvNorm::new(path, "_conv_stem", "_bn0", stem),
+            blocks: blocks.map(|(index, shape)| Block::new(&(path / "_blocks" / index), shape)).collect(),
         }
-        Self { stem, blocks }
     }
 
     /// # Shapes
@@ -68,6 +42,19 @@ impl Lite {
 }
 
 impl Block {
+    fn new(path: &nn::Path<'_>, shape: BlockShape) -> Self {
+        let wide = shape.wide();
+        let expand = ConvShape::pointwise(shape.input, wide);
+        let depthwise = ConvShape::depthwise(wide, shape.kernel, shape.stride);
+        let project = ConvShape::pointwise(wide, shape.output);
+        Self {
+            expand: (shape.expansion > 1).then(|| ConvNorm::new(path, "_expand_conv", "_bn0", expand)),
+            depthwise: ConvNorm::new(path, "_depthwise_conv", "_bn1", depthwise),
+            project: ConvNorm::new(path, "_project_conv", "_bn2", project),
+            has_skip: shape.has_skip(),
+        }
+    }
+
     fn forward(&self, input: &Tensor) -> Tensor {
         let x = match &self.expand {
             Some(expand) => expand.forward(input).relu6(),

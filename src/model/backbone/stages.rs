@@ -14,7 +14,7 @@ pub struct Stage {
 }
 
 /// Channels of the stem in the same table.
-pub const STEM_CHANNELS: i64 = 32;
+const STEM_CHANNELS: i64 = 32;
 
 /// CS-Flow takes the output of the sixth stage; the seventh is never built.
 pub const STAGES_USED: usize = 6;
@@ -34,6 +34,21 @@ pub const STAGES: [Stage; STAGES_USED] = [
 pub struct Scaling {
     pub width: f64,
     pub depth: f64,
+    /// The Lite members scale neither the stem nor the depth of the first stage.
+    pub is_lite: bool,
+}
+
+/// One inverted bottleneck of a member: expand, depthwise, project.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockShape {
+    /// Its stage, from 1, and its place there, from 0.
+    pub stage: usize,
+    pub repeat: i64,
+    pub input: i64,
+    pub output: i64,
+    pub expansion: i64,
+    pub kernel: i64,
+    pub stride: i64,
 }
 
 impl Scaling {
@@ -51,8 +66,47 @@ impl Scaling {
 
     /// Repeats times depth, rounded up (TensorFlow's `round_repeats`).
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a few repeats")]
-    pub fn repeats(self, repeats: i64) -> i64 {
+    fn repeats(self, repeats: i64) -> i64 {
         (repeats as f64 * self.depth).ceil() as i64
+    }
+
+    /// Channels of the stem's output.
+    pub fn stem_channels(self) -> i64 {
+        if self.is_lite { STEM_CHANNELS } else { self.channels(STEM_CHANNELS) }
+    }
+
+    /// The blocks of the stages used, in order.
+    pub fn blocks(self) -> Vec<BlockShape> {
+        let mut blocks = Vec::new();
+        let mut input = self.stem_channels();
+        for (index, stage) in STAGES.iter().enumerate() {
+            let output = self.channels(stage.channels);
+            let is_fixed = self.is_lite && index == 0;
+            for repeat in 0..if is_fixed { stage.repeats } else { self.repeats(stage.repeats) } {
+                blocks.push(BlockShape {
+                    stage: index + 1,
+                    repeat,
+                    input,
+                    output,
+                    expansion: stage.expansion,
+                    kernel: stage.kernel,
+                    stride: if repeat == 0 { stage.stride } else { 1 },
+                });
+                input = output;
+            }
+        }
+        blocks
+    }
+}
+
+impl BlockShape {
+    /// Channels between expansion and projection.
+    pub fn wide(self) -> i64 {
+        self.input * self.expansion
+    }
+
+    pub fn has_skip(self) -> bool {
+        self.stride == 1 && self.input == self.output
     }
 }
 
@@ -94,7 +148,7 @@ mod tests {
         for (channels, width, expected) in
             [(32, 1.6, 48), (16, 1.6, 24), (40, 1.1, 48), (112, 1.1, 120), (192, 1.6, 304), (192, 1.1, 208)]
         {
-            let scaling = Scaling { width, depth: 1.0 };
+            let scaling = Scaling { width, depth: 1.0, is_lite: false };
             assert_eq!(scaling.channels(channels), expected, "{channels} x {width}");
         }
     }

@@ -5,7 +5,7 @@
 
 use tch::{Kind, Tensor, nn};
 
-use crate::model::backbone::stages::{ConvShape, STAGES, STEM_CHANNELS, Scaling, Stage, batch_norm};
+use crate::model::backbone::stages::{BlockShape, ConvShape, Scaling, batch_norm};
 
 #[derive(Debug)]
 pub struct Wide {
@@ -25,19 +25,13 @@ struct Block {
 impl Wide {
     pub fn new(path: &nn::Path<'_>, scaling: Scaling) -> Self {
         let features = path / "features";
-        let mut channels = scaling.channels(STEM_CHANNELS);
-        let stem = ConvNorm::new(&(&features / 0), ConvShape::full(3, channels, 3, 2));
-        let mut blocks = Vec::new();
-        for (index, stage) in STAGES.iter().enumerate() {
-            let output = scaling.channels(stage.channels);
-            for repeat in 0..scaling.repeats(stage.repeats) {
-                let stage = Stage { stride: if repeat == 0 { stage.stride } else { 1 }, ..*stage };
-                let path = &features / (index + 1) / repeat / "block";
-                blocks.push(Block::new(&path, channels, output, stage));
-                channels = output;
-            }
+        let stem = ConvShape::full(3, scaling.stem_channels(), 3, 2);
+        let block =
+            |shape: BlockShape| Block::new(&(&features / shape.stage / shape.repeat / "block"), shape);
+        Self {
+            stem: ConvNorm::new(&(&features / 0), stem),
+            blocks: scaling.blocks().into_iter().map(block).collect(),
         }
-        Self { stem, blocks }
     }
 
     /// # Shapes
@@ -49,9 +43,9 @@ impl Wide {
 }
 
 impl Block {
-    fn new(path: &nn::Path<'_>, input: i64, output: i64, stage: Stage) -> Self {
-        let Stage { expansion, kernel, stride, .. } = stage;
-        let wide = input * expansion;
+    fn new(path: &nn::Path<'_>, shape: BlockShape) -> Self {
+        let BlockShape { input, output, expansion, kernel, stride, .. } = shape;
+        let wide = shape.wide();
         // torchvision leaves the expansion out where it changes nothing, and numbers on from there.
         let first = i64::from(expansion > 1);
         Self {
@@ -59,7 +53,7 @@ impl Block {
             depthwise: ConvNorm::new(&(path / first), ConvShape::depthwise(wide, kernel, stride)),
             excitation: Excitation::new(&(path / (first + 1)), wide, (input / 4).max(1)),
             project: ConvNorm::new(&(path / (first + 2)), ConvShape::pointwise(wide, output)),
-            has_skip: stride == 1 && input == output,
+            has_skip: shape.has_skip(),
         }
     }
 
