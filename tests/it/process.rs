@@ -5,6 +5,7 @@ mod broker;
 mod refused;
 mod reload;
 mod sequence;
+mod shipped;
 mod systemd;
 
 use std::fs::{self, File};
