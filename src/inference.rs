@@ -237,11 +237,11 @@ fn fail(
     answer(reason, inspector, batch, reports);
     match error {
         EngineError::DeviceLost { .. } => {
-            error!(%error, "the device is lost");
+            error!("the device is lost: {error}");
             Err(DeviceLost(error))
         }
         EngineError::Failed(_) => {
-            warn!(%error, "frames could not be judged");
+            warn!("frames could not be judged: {error}");
             Ok(())
         }
     }

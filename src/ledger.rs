@@ -77,7 +77,7 @@ pub fn run(
         }
     }
     if let Err(error) = book.finish() {
-        error!(%error, "cannot keep the number of the last verdict");
+        error!("cannot keep the number of the last verdict: {error}");
     }
 }
 

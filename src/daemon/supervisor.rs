@@ -129,7 +129,7 @@ impl Watchdog {
             Some((stage, beat)) if !self.is_starved => {
                 self.is_starved = true;
                 let silent_s = beat.age(now).as_secs_f64();
-                warn!(stage, silent_s, "a stage makes no progress: the watchdog is not fed");
+                warn!(silent_s, "{stage} makes no progress: the watchdog is not fed");
             }
             Some(_) => {}
         }
@@ -152,7 +152,7 @@ fn status_line(health: &Health) -> String {
 
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        warn!(%error, "cannot tell systemd");
+        warn!("cannot tell systemd: {error}");
     }
 }
 
@@ -160,7 +160,7 @@ fn notify(state: &[NotifyState<'_>]) {
 fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => warn!(%error, "cannot tell systemd"),
+        Err(error) => warn!("cannot tell systemd: {error}"),
     }
 }
 

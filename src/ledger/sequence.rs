@@ -72,7 +72,7 @@ impl Sequence {
             self.reserved += BLOCK;
             // The line goes on: a full disk must not stop verdicts. It is said for each block.
             if let Err(error) = write(&self.file, self.reserved) {
-                error!(%error, file = %self.file.display(), "cannot reserve verdict numbers; a crash now would repeat some");
+                error!(file = %self.file.display(), "cannot reserve verdict numbers, a crash now would repeat some: {error}");
             }
         }
         let number = self.next;

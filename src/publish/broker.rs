@@ -226,7 +226,8 @@ impl<'a> Broker<'a> {
         {
             return;
         }
-        warn!(error = text, retry_in_s = pause.as_secs_f64(), "no connection to the broker");
+        // The journal shows the message alone: the cause stands in it.
+        warn!(retry_in_s = pause.as_secs_f64(), "no connection to the broker: {text}");
         self.complaint = Some((text, now));
     }
 }
