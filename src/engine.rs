@@ -85,6 +85,16 @@ pub fn threads() -> i32 {
 pub trait Detector {
     /// Judges `pictures` together; each may have its own size.
     fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError>;
+
+    /// Judges one picture.
+    fn measure_one(&mut self, picture: Picture<'_>, clock: &dyn Clock) -> Result<Measured, EngineError> {
+        let batch = self.measure(&[picture], clock)?;
+        batch
+            .measured
+            .into_iter()
+            .next()
+            .ok_or_else(|| EngineError::Failed("the detector gave no answer".into()))
+    }
 }
 
 /// The plain network in f32 on one device.
@@ -129,12 +139,9 @@ impl Engine {
     pub fn untrained(architecture: &Architecture, device: Device) -> Result<Self, LoadError> {
         let (device, device_name) = cuda::open(device)?;
         let network = Network::untrained(architecture, device);
-        let kind = architecture.backbone;
-        if let Some(file) = weights::find(kind) {
+        if let Some(file) = weights::find(architecture.backbone) {
             let weights = Weights::read(&file).map_err(BundleError::from)?;
-            weights
-                .load_into(&network.backbone_store, |name| kind.is_beyond(name))
-                .map_err(BundleError::from)?;
+            network.load_backbone(&weights).map_err(BundleError::from)?;
         }
         Ok(Self::new(network, Preprocess::known(), device_name))
     }

@@ -70,13 +70,11 @@ fn measure(
     let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
     let cannot = || format!("image {}: cannot be evaluated", label.path.display());
     for _ in 0..warm_ups {
-        detector.measure(&[picture], clock).with_context(cannot)?;
+        detector.measure_one(picture, clock).with_context(cannot)?;
     }
     let start = clock.now();
-    let batch = detector.measure(&[picture], clock).with_context(cannot)?;
+    let measured = detector.measure_one(picture, clock).with_context(cannot)?;
     let time = clock.now().since(start);
-    let measured =
-        batch.measured.into_iter().next().context("the detector gave no answer").with_context(cannot)?;
     Ok(Seen { measured, size, time })
 }
 

@@ -134,10 +134,9 @@ fn judge(
     clock: &dyn Clock,
 ) -> anyhow::Result<Inspection> {
     let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
-    let cannot = || format!("image {}: cannot be judged", path.display());
-    let batch = detector.measure(&[picture], clock).with_context(cannot)?;
-    let measured =
-        batch.measured.into_iter().next().context("the detector gave no answer").with_context(cannot)?;
+    let measured = detector
+        .measure_one(picture, clock)
+        .with_context(|| format!("image {}: cannot be judged", path.display()))?;
     let regions = regions::find(&measured.map, size, rules.regions);
     if let Some(file) = &overlay {
         let mut picture = RgbImage::from_raw(size.width, size.height, pixels).expect("rows are packed");

@@ -7,6 +7,7 @@ use crate::model::backbone::Backbone;
 use crate::model::flow::{Flow, Permutation};
 use crate::model::preset::Architecture;
 use crate::model::pyramid::pyramid;
+use crate::model::weights::{Weights, WeightsError};
 use crate::model::whitening::Whitening;
 use crate::model::{SCALES, Scales, score};
 
@@ -49,6 +50,12 @@ impl Network {
         let channels = architecture.flow.channels;
         network.whitening = architecture.whitened.then(|| Whitening::identity(channels, device));
         network
+    }
+
+    /// Takes the backbone's parameters out of a published state dict, whose last stages are not used.
+    pub fn load_backbone(&self, weights: &Weights) -> Result<(), WeightsError> {
+        let kind = self.architecture.backbone;
+        weights.load_into(&self.backbone_store, |name| kind.is_beyond(name))
     }
 
     /// Raw features of normalised pictures.

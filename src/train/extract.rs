@@ -27,7 +27,7 @@ pub fn load_backbone(network: &Network, file: Option<&Path>) -> anyhow::Result<S
         None => weights::find(kind).ok_or(TrainError::NoWeights { kind })?,
     };
     let bytes = fs::read(&file).map_err(|source| WeightsError::Read { file: file.clone(), source })?;
-    Weights::parse(&file, &bytes)?.load_into(&network.backbone_store, |name| kind.is_beyond(name))?;
+    network.load_backbone(&Weights::parse(&file, &bytes)?)?;
     Ok(digest::sha256(&bytes))
 }
 
