@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use anyhow::anyhow;
 use clap::Args;
 
 use crate::calibrate::Target;
 use crate::calibrate::share::{Percent, Share};
 use crate::clock::SystemClock;
 use crate::config::engine::Device;
+use crate::engine::guard;
 use crate::model::preset::Preset;
 use crate::progress::say;
 use crate::train::{self, Options};
@@ -66,7 +68,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
             .collect::<Vec<_>>()
             .join(" "),
     };
-    let summary = train::run(&options, &stop, &SystemClock::start())?;
+    // A GPU that is too small for the preset is no bug of ours: it is told in a sentence.
+    let trained = guard::catch(|| train::run(&options, &stop, &SystemClock::start()));
+    let summary = trained.map_err(|cause| anyhow!("training failed, nothing was written: {cause}"))??;
 
     let train::Summary { trained_on, watched, held_out, outcome, calibration, .. } = &summary;
     if outcome.stopped {
