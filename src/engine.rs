@@ -14,10 +14,10 @@ use crate::clock::Clock;
 use crate::config::engine::Device;
 use crate::engine::cuda::DeviceError;
 use crate::frame::Picture;
+use crate::model::architecture::Architecture;
 use crate::model::bundle::{Bundle, BundleError};
 use crate::model::network::{Network, Reading};
 use crate::model::preprocess::{self, Preprocess};
-use crate::model::preset::Architecture;
 use crate::model::weights::{self, Weights};
 use crate::verdict::regions::AnomalyMap;
 

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::engine::Device;
 use crate::dataset;
 use crate::engine::{Engine, cuda};
+use crate::model::architecture::Architecture;
 use crate::model::bundle::manifest::{Manifest, MapKind, Provenance, ScoreKind, Scoring};
 use crate::model::bundle::writing;
 use crate::model::network::{Network, draw_permutations};
@@ -43,6 +44,8 @@ pub struct Options {
     pub data: PathBuf,
     pub out: PathBuf,
     pub preset: Preset,
+    /// The preset's, or one with changes.
+    pub architecture: Architecture,
     /// None takes the preset's.
     pub epochs: Option<usize>,
     pub seed: u64,
@@ -71,7 +74,7 @@ pub struct Summary {
 /// before there is one, nothing is written.
 pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::Result<Summary> {
     let start = clock.now();
-    let architecture = options.preset.architecture();
+    let architecture = options.architecture.clone();
     let schedule = options.schedule();
 
     // Whatever can be wrong with the input is found here, before anything takes long.

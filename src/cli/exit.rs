@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use super::OutputError;
+use super::architecture::BadChange;
 use crate::daemon::DaemonError;
 use crate::dataset::DatasetError;
 use crate::engine::LoadError;
@@ -68,6 +69,7 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
         || cause.is::<WeightsError>();
     let codes = [
         (is_input, NO_INPUT),
+        (cause.is::<BadChange>(), USAGE),
         (cause.is::<DeviceError>(), CONFIG),
         (matches!(cause.downcast_ref(), Some(TelemetryError::Filter { .. })), USAGE),
         (matches!(cause.downcast_ref(), Some(DaemonError::Sequence(_))), IO),

@@ -2,29 +2,25 @@
 
 use tch::{Kind, Tensor};
 
-use crate::model::{SCALES, Scales};
+use crate::model::Scales;
 
 /// Mean of `z^2 / 2` over all scales, positions and channels, `[B]`: the likelihood without its determinant,
 /// as the research code scores (`evaluate.py`, `evaluate`). Reductions are in f32.
-pub fn mean_score(latent: &Scales) -> Tensor {
-    let flat: [Tensor; SCALES] =
-        std::array::from_fn(|s| latent[s].to_kind(Kind::Float).square().flatten(1, -1));
+pub fn mean_score(latent: &[Tensor]) -> Tensor {
+    let flat: Scales = latent.iter().map(|z| z.to_kind(Kind::Float).square().flatten(1, -1)).collect();
     Tensor::cat(&flat, 1).mean_dim([1].as_slice(), false, None) * 0.5
 }
 
 /// Mean over the channels of `z^2` at each cell, `[B, H_s, W_s]` (paper, section 3.4).
-pub fn cell_maps(latent: &Scales) -> Scales {
-    std::array::from_fn(|s| latent[s].to_kind(Kind::Float).square().mean_dim([1].as_slice(), false, None))
+pub fn cell_maps(latent: &[Tensor]) -> Scales {
+    latent.iter().map(|z| z.to_kind(Kind::Float).square().mean_dim([1].as_slice(), false, None)).collect()
 }
 
-/// Pixels of the anomaly map to one cell of the largest feature map, in each direction.
-pub const MAP_STEPS: i64 = 8;
-
-/// One map over the whole picture, `[B, 8 H_0, 8 W_0]`: the mean of the three scales' cell maps, each enlarged
+/// One map over the whole picture, `[B, steps H_0, steps W_0]`: the mean of the scales' cell maps, each enlarged
 /// bilinearly. It has more pixels than the network has cells, but no more resolution.
-pub fn anomaly_map(cells: &Scales) -> Tensor {
-    let (height, width) = (cells[0].size()[1] * MAP_STEPS, cells[0].size()[2] * MAP_STEPS);
-    let enlarged =
-        cells.each_ref().map(|map| map.unsqueeze(1).upsample_bilinear2d([height, width], false, None, None));
+pub fn anomaly_map(cells: &[Tensor], steps: i64) -> Tensor {
+    let (height, width) = (cells[0].size()[1] * steps, cells[0].size()[2] * steps);
+    let enlarge = |map: &Tensor| map.unsqueeze(1).upsample_bilinear2d([height, width], false, None, None);
+    let enlarged: Scales = cells.iter().map(enlarge).collect();
     Tensor::cat(&enlarged, 1).mean_dim([1].as_slice(), false, None)
 }

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::Calibration;
+use crate::model::architecture::Architecture;
 use crate::model::preprocess::Preprocess;
-use crate::model::preset::Architecture;
 
 /// The bundle format that this build writes and reads.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 
 /// Everything about a trained product that is not a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ pub enum ScoreKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MapKind {
-    /// Mean of the three scales' cell maps.
+    /// Mean of the scales' cell maps.
     MeanOfScales,
 }
 
