@@ -7,7 +7,7 @@ use crate::model::preprocess::Preprocess;
 use crate::model::preset::Architecture;
 
 /// The bundle format that this build writes and reads.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 
 /// Everything about a trained product that is not a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
