@@ -2,6 +2,7 @@
 
 pub mod architecture;
 pub mod bench;
+pub mod calibrate;
 pub mod evaluate;
 pub mod exit;
 pub mod inspect;
@@ -42,6 +43,9 @@ enum Command {
     Check(run::CheckArguments),
     /// Train a product on a folder of good parts
     Train(train::Arguments),
+    /// Find a bundle's threshold again, with good parts from production
+    #[command(long_about = calibrate::LONG)]
+    Calibrate(calibrate::Arguments),
     /// Say how good a bundle is on images whose truth is known
     Evaluate(evaluate::Arguments),
     /// Judge image files
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => run::check(&arguments),
         Command::Train(arguments) => train::run(arguments),
+        Command::Calibrate(arguments) => calibrate::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
@@ -86,6 +91,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// The command as given, for a bundle's account of itself.
+fn command_line() -> String {
+    let arguments: Vec<_> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    arguments.join(" ")
 }
 
 fn load(bundle: &Path, device: Device) -> anyhow::Result<(Bundle, Engine)> {

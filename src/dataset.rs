@@ -3,6 +3,8 @@
 //! Owns which files belong to a data set and in which order. Does not look at pixels: that is `image_file`.
 //! Images are the files that end in png, jpg, jpeg, bmp, tif or tiff, directly in their folder.
 
+pub mod good;
+pub mod groups;
 mod listing;
 
 use std::collections::BTreeSet;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
+use crate::digest;
 use crate::frame::{PixelFormat, Size};
 
 /// Larger images are refused before their pixels are decoded.
@@ -61,6 +62,14 @@ pub fn read(path: &Path, format: PixelFormat) -> Result<(Size, Vec<u8>), ImageFi
         }
     };
     Ok((size, pixels))
+}
+
+/// What a picture is known by, in 16 hex digits: the same picture in another file or format is the same picture.
+/// `rgb` are its pixels as [`read`] gives them for [`PixelFormat::Rgb8`].
+pub fn fingerprint(size: Size, rgb: &[u8]) -> String {
+    let mut text = digest::sha256_of_all(&[&size.width.to_le_bytes(), &size.height.to_le_bytes(), rgb]);
+    text.truncate(16);
+    text
 }
 
 fn load(path: &Path) -> Result<Vec<u8>, ImageFileError> {
@@ -160,6 +169,22 @@ mod tests {
         let path = folder.path().join("really_a_png.jpg");
         picture().save_with_format(&path, ImageFormat::Png).unwrap();
         assert_eq!(read(&path, PixelFormat::Rgb8).unwrap().1, picture().into_raw());
+    }
+
+    #[test]
+    fn a_picture_is_known_again_in_another_format_and_not_in_another_shape() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff].map(|format| {
+            let path = folder.path().join("part");
+            picture().save_with_format(&path, format).unwrap();
+            let (size, rgb) = read(&path, PixelFormat::Rgb8).unwrap();
+            fingerprint(size, &rgb)
+        });
+        assert!(known[0].len() == 16 && known.iter().all(|one| *one == known[0]), "{known:?}");
+        let rgb = picture().into_raw();
+        assert_ne!(fingerprint(Size { width: 17, height: 33 }, &rgb), known[0]);
+        let other: Vec<u8> = rgb.iter().map(|value| value ^ 1).collect();
+        assert_ne!(fingerprint(Size { width: 33, height: 17 }, &other), known[0]);
     }
 
     #[test]

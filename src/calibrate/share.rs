@@ -17,6 +17,10 @@ pub struct BadShare {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Percent(pub f64);
 
+/// Prints an upper bound in percent with three significant digits, rounded up: it may not read lower than it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound(pub f64);
+
 impl Share {
     /// None unless `value` lies between 0 and 1, both excluded.
     pub fn new(value: f64) -> Option<Self> {
@@ -62,6 +66,18 @@ impl fmt::Display for Percent {
     }
 }
 
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !(self.0 > 0.0 && self.0 < 1.0) {
+            return Percent(self.0).fmt(f);
+        }
+        let step = 10_f64.powf(self.0.log10().floor() - 2.0);
+        // What is a whole number of steps but for the last bit is not rounded up.
+        let steps = (self.0 / step - 1e-9).ceil();
+        Percent((steps * step).min(1.0)).fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +99,16 @@ mod tests {
         assert_eq!(
             printed,
             ["100 %", "95 %", "50 %", "2.95 %", "2.95 %", "0.1 %", "0.0998 %", "0.001 %", "0 %"]
+        );
+    }
+
+    #[test]
+    fn a_bound_never_reads_lower_than_it_is() {
+        let printed = [0.010_003, 0.01, 0.029_513, 0.000_998_1, 0.5271, 0.9999, 1.0, 0.0, 0.3]
+            .map(|s| Bound(s).to_string());
+        assert_eq!(
+            printed,
+            ["1.01 %", "1 %", "2.96 %", "0.0999 %", "52.8 %", "100 %", "100 %", "0 %", "30 %"]
         );
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 
 use super::OutputError;
 use super::architecture::BadChange;
+use crate::calibrate::CalibrateError;
 use crate::daemon::DaemonError;
 use crate::dataset::DatasetError;
 use crate::engine::LoadError;
@@ -42,6 +43,13 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
             TrainError::NoWeights { .. } => NO_INPUT,
             TrainError::Stopped { .. } => INTERRUPTED,
             TrainError::Diverged { .. } => SOFTWARE,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<CalibrateError>() {
+        return Some(match error {
+            // More images are wanting.
+            CalibrateError::TooFew(_) | CalibrateError::NotCarried { .. } => NO_INPUT,
+            CalibrateError::NotFinite { .. } | CalibrateError::Inconsistent { .. } => SOFTWARE,
         });
     }
     if let Some(error) = cause.downcast_ref::<SynthError>() {

@@ -67,10 +67,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         device: arguments.device,
         backbone_weights: arguments.backbone_weights,
         target: Target { overkill: arguments.target_overkill, confidence: arguments.confidence },
-        command: std::env::args_os()
-            .map(|argument| argument.to_string_lossy().into_owned())
-            .collect::<Vec<_>>()
-            .join(" "),
+        command: super::command_line(),
     };
     // A GPU that is too small for the preset is no bug of ours: it is told in a sentence.
     let trained = guard::catch(|| train::run(&options, &stop, &SystemClock::start()));
@@ -87,7 +84,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Percent(calibration.attained_overkill_bound),
         Percent(calibration.confidence),
     ));
-    if !calibration.guaranteed {
+    if !calibration.carries_target() {
         say(&format!(
             "the target of {} needs {} held-out good images; {held_out} carry no more than that",
             Percent(calibration.target_overkill),

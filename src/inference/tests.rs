@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{bounded, never};
 
 use super::*;
-use crate::calibrate::{Target, calibrate};
+use crate::calibrate::evidence::Evidence;
+use crate::calibrate::{Shortfall, Target, calibrate};
 use crate::clock::Moment;
 use crate::engine::Batch;
 use crate::frame::{BufferPool, CameraId, Image, PixelFormat, Size, Trigger, TriggerKey};
@@ -84,7 +85,12 @@ fn rules(threshold: f64) -> Rules {
         min_area_px: 0.0,
         mm_per_px: None,
     };
-    let calibration = calibrate(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0], Target::default()).unwrap();
+    let calibration = calibrate(
+        &Evidence::ungrouped(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]),
+        Target::default(),
+        Shortfall::Flag,
+    )
+    .unwrap();
     Rules::new(&product, calibration, Recipe::default())
 }
 

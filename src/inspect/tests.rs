@@ -5,7 +5,8 @@ use std::time::Duration;
 use image::Rgb;
 
 use super::*;
-use crate::calibrate::{Target, calibrate};
+use crate::calibrate::evidence::Evidence;
+use crate::calibrate::{Shortfall, Target, calibrate};
 use crate::clock::SystemClock;
 use crate::engine::{Batch, EngineError, Measured};
 use crate::verdict::Threshold;
@@ -36,7 +37,8 @@ fn picture(folder: &Path, grey: u8) -> PathBuf {
 fn each_image_gets_its_own_answer_even_beside_a_broken_one() {
     let folder = tempfile::tempdir().unwrap();
     let scores: Vec<f64> = (41..=90).map(f64::from).collect();
-    let calibration = calibrate(&scores, &scores, Target::default()).unwrap();
+    let calibration =
+        calibrate(&Evidence::ungrouped(&scores, &scores), Target::default(), Shortfall::Flag).unwrap();
     let rules = Rules {
         judge: calibration.judge(),
         regions: RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 },

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use tch::Tensor;
 
-use crate::calibrate::{self, Calibration, Target};
+use crate::calibrate::evidence::{Evidence, Obtained, Sample};
+use crate::calibrate::{self, Calibration, Shortfall, Target};
 use crate::clock::Clock;
 use crate::engine::{Detector, Engine};
 use crate::model::bundle::manifest::SelfTest;
@@ -26,23 +27,24 @@ pub fn calibrate(
     clock: &dyn Clock,
 ) -> anyhow::Result<Calibration> {
     let mut progress = Progress::start("calibration", images.len());
-    let (mut scores, mut maxima) = (Vec::new(), Vec::new());
+    let mut samples = Vec::new();
     for chunk in images.chunks(BATCH) {
         let pictures = read_all(chunk)?;
-        for (file, measured) in chunk.iter().zip(engine.measure(&views(&pictures), clock)?.measured) {
+        let measured = engine.measure(&views(&pictures), clock)?.measured;
+        for ((file, picture), measured) in chunk.iter().zip(&pictures).zip(measured) {
             let largest = measured.map.max();
             ensure!(
                 measured.score.is_finite() && largest.is_finite(),
                 "image {}: the trained network gives it no finite score, nothing was written",
                 file.display()
             );
-            scores.push(measured.score);
-            maxima.push(largest);
+            samples.push(Sample::alone(measured.score, largest, picture.fingerprint()));
         }
-        progress.set(scores.len(), "");
+        progress.set(samples.len(), "");
     }
     progress.finish(&format!("{} held-out images", images.len()));
-    Ok(calibrate::calibrate(&scores, &maxima, target)?)
+    let evidence = Evidence { samples, obtained: Obtained::HeldOut };
+    Ok(calibrate::calibrate(&evidence, target, Shortfall::Flag)?)
 }
 
 /// The first of `images` at the input's size, and what a bundle must find again on them.

@@ -73,6 +73,12 @@ pub struct Decoded {
     pixels: Vec<u8>,
 }
 
+impl Decoded {
+    pub fn fingerprint(&self) -> String {
+        image_file::fingerprint(self.size, &self.pixels)
+    }
+}
+
 pub fn read_all(files: &[PathBuf]) -> Result<Vec<Decoded>, ImageFileError> {
     let read = |file: &PathBuf| {
         let (size, pixels) = image_file::read(file, PixelFormat::Rgb8)?;

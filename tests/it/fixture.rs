@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::UNIX_EPOCH;
 
-use csflowd::calibrate::{Target, calibrate};
+use csflowd::calibrate::evidence::Evidence;
+use csflowd::calibrate::{Shortfall, Target, calibrate};
 use csflowd::clock::{Clock, Moment};
 use csflowd::engine::{Detector, Engine};
 use csflowd::frame::{Picture, PixelFormat, Size};
@@ -76,7 +77,8 @@ fn make() -> Vec<u8> {
         architecture: engine.network().architecture.clone(),
         preprocess: Preprocess::known(),
         scoring: Scoring { score: ScoreKind::Mean, map: MapKind::MeanOfScales },
-        calibration: calibrate(&scores, &maxima, Target::default()).unwrap(),
+        calibration: calibrate(&Evidence::ungrouped(&scores, &maxima), Target::default(), Shortfall::Flag)
+            .unwrap(),
         self_test: SelfTest { scores: engine.self_test_scores(&self_test).unwrap(), tolerance: 1e-3 },
         provenance: provenance(parts.len()),
     };

@@ -1,6 +1,8 @@
 //! Everything with a thread, a camera, a broker or a process in it, in one binary.
 
 #[cfg(test)]
+mod calibrate;
+#[cfg(test)]
 mod capture;
 #[cfg(test)]
 mod cli;

@@ -6,7 +6,8 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tch::{Device, Tensor};
 
-use crate::calibrate::{Target, calibrate};
+use crate::calibrate::evidence::Evidence;
+use crate::calibrate::{Shortfall, Target, calibrate};
 use crate::model::architecture::Architecture;
 use crate::model::bundle::manifest::{Manifest, MapKind, Provenance, ScoreKind, Scoring, SelfTest};
 use crate::model::flow::FlowConfig;
@@ -43,11 +44,12 @@ impl Fixture {
         });
         let self_test = vec![noise(2), noise(3)];
         let scores = self_test.iter().map(|picture| score(&network, picture)).collect();
+        let evidence = Evidence::ungrouped(&[1.0, 2.0, 1.5, 0.1], &[4.0, 3.0, 5.0, 0.3]);
         let manifest = Manifest {
             architecture,
             preprocess: Preprocess::known(),
             scoring: Scoring { score: ScoreKind::Mean, map: MapKind::MeanOfScales },
-            calibration: calibrate(&[1.0, 2.0, 1.5, 0.1], &[4.0, 3.0, 5.0, 0.3], Target::default()).unwrap(),
+            calibration: calibrate(&evidence, Target::default(), Shortfall::Flag).unwrap(),
             self_test: SelfTest { scores, tolerance: 1e-3 },
             provenance: provenance(),
         };

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, View};
 use tch::{Device, Tensor};
 
+use crate::digest;
 use crate::model::bundle::BundleError;
 use crate::model::bundle::envelope::Envelope;
 use crate::model::bundle::manifest::Manifest;
 use crate::model::network::Network;
-use crate::model::weights::{self, WeightsError};
+use crate::model::weights::{self, Weights, WeightsError};
 
 /// Writes to a temporary file beside `file`, which then takes its name. The same values give the same bytes.
 pub fn write(
@@ -24,6 +25,20 @@ pub fn write(
 ) -> Result<(), BundleError> {
     let bytes = encode(file, manifest, &tensors(network, self_test))?;
     write_whole(file, &bytes).map_err(|source| BundleError::Write { file: file.to_owned(), source })
+}
+
+/// Writes the bundle that `from` holds to `to`, which may be the same file, with another manifest and the very same
+/// tensors. `sha256` is that of the file as it was read; a file that has changed since is left alone. A file that
+/// is replaced keeps its permissions.
+pub fn rewrite(from: &Path, sha256: &str, manifest: &Manifest, to: &Path) -> Result<(), BundleError> {
+    let bytes = fs::read(from).map_err(|source| WeightsError::Read { file: from.to_owned(), source })?;
+    if digest::sha256(&bytes) != sha256 {
+        let text = "has changed while csflowd worked with it; nothing was written".to_owned();
+        return Err(BundleError::Invalid { file: from.to_owned(), text });
+    }
+    let weights = Weights::parse(from, &bytes)?;
+    let bytes = encode(to, manifest, &weights.tensors)?;
+    write_whole(to, &bytes).map_err(|source| BundleError::Write { file: to.to_owned(), source })
 }
 
 /// Everything that is stored of a network, by name.
@@ -70,9 +85,16 @@ fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = file.as_os_str().to_owned();
     temporary.push(".part");
     let temporary = PathBuf::from(temporary);
-    let written = File::create(&temporary)
-        .and_then(|mut part| part.write_all(bytes).and_then(|()| part.sync_all()))
-        .and_then(|()| fs::rename(&temporary, file));
+    let write = || {
+        let mut part = File::create(&temporary)?;
+        part.write_all(bytes)?;
+        if let Ok(replaced) = fs::metadata(file) {
+            part.set_permissions(replaced.permissions())?;
+        }
+        part.sync_all()?;
+        fs::rename(&temporary, file)
+    };
+    let written = write();
     if written.is_err() {
         // The error above is the one to tell; a left-over part file harms nobody.
         drop(fs::remove_file(&temporary));

@@ -15,7 +15,7 @@ const KNOWS: [(&str, &[&str]); 21] = [
     ("telemetry", &[]),
     ("progress", &[]),
     ("frame", &["clock"]),
-    ("image_file", &["frame"]),
+    ("image_file", &["digest", "frame"]),
     ("verdict", &["clock", "frame"]),
     ("health", &["clock", "frame", "verdict"]),
     ("events", &["clock", "frame", "health"]),
@@ -53,7 +53,7 @@ const SPEAKS_TO: [(&str, &[&str]); 16] = [
     ("sd_notify", &["daemon"]),
     ("signal_hook", &["cli", "daemon"]),
     ("clap", &["cli"]),
-    ("anyhow", &["cli", "evaluate", "inspect", "train"]),
+    ("anyhow", &["cli", "evaluate", "inspect", "recalibrate", "train"]),
 ];
 
 /// The code of each room, without its tests.
@@ -133,7 +133,10 @@ fn no_stage_sees_all_settings() {
 #[test]
 fn what_is_published_is_laid_out_apart_from_what_is_meant() {
     let writers = rooms_with(&["Serialize"]);
-    assert_eq!(writers, ["bench", "calibrate", "cli", "evaluate", "inspect", "model", "publish", "synth"]);
+    assert_eq!(
+        writers,
+        ["bench", "calibrate", "cli", "evaluate", "inspect", "model", "publish", "recalibrate", "synth"]
+    );
 }
 
 #[test]

@@ -1,0 +1,154 @@
+//! Production's good parts in a bundle's calibration, without a new training.
+//!
+//! Owns the order of the work: which pictures are new, what the bundle's own network says of them, and that the
+//! bundle is written whole or not at all. The statistics are those of [`calibrate`](crate::calibrate).
+
+pub mod pictures;
+pub mod report;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+
+use crate::calibrate::evidence::Sample;
+use crate::calibrate::renew::Renewal;
+use crate::calibrate::share::Share;
+use crate::calibrate::{Calibration, Shortfall, Target, check_carried, tail};
+use crate::clock::Clock;
+use crate::config::engine::Device;
+use crate::dataset;
+use crate::engine::{Detector, Engine};
+use crate::frame::{Picture, PixelFormat};
+use crate::image_file;
+use crate::model::bundle::manifest::Manifest;
+use crate::model::bundle::{Bundle, writing};
+use crate::progress::Progress;
+use crate::recalibrate::pictures::{Chosen, NewPicture};
+use crate::recalibrate::report::{Report, Taken};
+use crate::train::destination;
+
+/// What to change, and where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub bundle: PathBuf,
+    /// None writes the bundle in its place.
+    pub out: Option<PathBuf>,
+    /// Good parts that the network was not trained on. None keeps the scores that are there.
+    pub data: Option<PathBuf>,
+    /// What stands between a part's name and the rest of a file's name. None takes each image for a part.
+    pub group_by: Option<String>,
+    /// The parts take the place of those in the bundle.
+    pub replace: bool,
+    /// None keeps the bundle's.
+    pub overkill: Option<Share>,
+    pub confidence: Option<Share>,
+    pub guard_band: Option<f64>,
+    pub shortfall: Shortfall,
+    pub device: Device,
+    /// The command as given, for the bundle.
+    pub command: String,
+}
+
+/// Calibrates again and writes the bundle, if anything changes.
+pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
+    let found = options.data.as_deref().map(dataset::good::images).transpose()?;
+    let bundle = Bundle::read(&options.bundle)?;
+    let before = &bundle.manifest.calibration;
+    let target = Target {
+        overkill: options.overkill.unwrap_or(before.target().overkill),
+        confidence: options.confidence.unwrap_or(before.target().confidence),
+    };
+    let guard_band = options.guard_band.unwrap_or(before.guard_band);
+    let is_kept = options.data.is_none() && target == before.target() && guard_band == before.guard_band;
+    if is_kept && options.out.is_none() {
+        return Ok(report(options, before, before, None, None));
+    }
+    let out = options.out.as_ref().unwrap_or(&options.bundle);
+    destination::check(out)?;
+
+    let (mut samples, mut taken) = (Vec::new(), None);
+    if let Some((folder, files)) = found {
+        let known = if options.replace { Vec::new() } else { before.images().into_iter().collect() };
+        let chosen = pictures::choose(&files, options.group_by.as_deref(), &known)?;
+        if options.shortfall == Shortfall::Refuse {
+            // Known before the network looks at anything.
+            let kept = before.parts.iter().filter(|_| !options.replace).map(|part| &part.part);
+            let parts: BTreeSet<&String> = kept.chain(chosen.new.iter().map(|new| &new.part)).collect();
+            check_carried(parts.len(), target)?;
+        }
+        samples = measure(&bundle, options.device, &chosen.new, clock)?;
+        taken = Some(tally(&folder, &files, &chosen));
+    }
+    let at = jiff::Timestamp::try_from(clock.now().utc)?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let after = before.renewed(&Renewal {
+        samples: &samples,
+        replace: options.replace,
+        target,
+        shortfall: options.shortfall,
+        guard_band: options.guard_band,
+        at: &at,
+        command: &options.command,
+    })?;
+    if let (Some(taken), Some(change)) = (&mut taken, after.changes.last()) {
+        taken.parts_added = change.parts;
+    }
+    let manifest = Manifest { calibration: after.clone(), ..bundle.manifest.clone() };
+    writing::rewrite(&options.bundle, &bundle.sha256, &manifest, out)?;
+    Ok(report(options, before, &after, taken, Some(out)))
+}
+
+/// What the bundle's network says of `pictures`, one at a time, as the daemon judges them.
+fn measure(
+    bundle: &Bundle,
+    device: Device,
+    pictures: &[NewPicture],
+    clock: &dyn Clock,
+) -> anyhow::Result<Vec<Sample>> {
+    if pictures.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut engine = Engine::load(bundle, device)?;
+    let mut progress = Progress::start("calibration", pictures.len());
+    let mut samples = Vec::with_capacity(pictures.len());
+    for NewPicture { path, fingerprint, part } in pictures {
+        let (size, pixels) = image_file::read(path, PixelFormat::Rgb8)?;
+        let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
+        let measured = engine
+            .measure_one(picture, clock)
+            .with_context(|| format!("image {}: cannot be judged, nothing was written", path.display()))?;
+        let map_max = measured.map.max();
+        ensure!(
+            measured.score.is_finite() && map_max.is_finite(),
+            "image {}: the network gives it no finite score, nothing was written",
+            path.display()
+        );
+        let (part, image) = (part.clone(), fingerprint.clone());
+        samples.push(Sample { score: measured.score, map_max, part, image });
+        progress.set(samples.len(), "");
+    }
+    progress.finish(&format!("{} images", pictures.len()));
+    Ok(samples)
+}
+
+fn tally(folder: &Path, files: &[PathBuf], chosen: &Chosen) -> Taken {
+    Taken {
+        folder: folder.display().to_string(),
+        images: files.len(),
+        known: chosen.known,
+        repeated: chosen.repeated,
+        added: chosen.new.len(),
+        parts_added: 0,
+    }
+}
+
+fn report(
+    options: &Options,
+    before: &Calibration,
+    after: &Calibration,
+    taken: Option<Taken>,
+    written: Option<&PathBuf>,
+) -> Report {
+    let text = |path: &PathBuf| path.display().to_string();
+    Report::new(text(&options.bundle), before, after, taken, written.map(text), tail::fit(after))
+}

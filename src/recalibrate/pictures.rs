@@ -1,0 +1,57 @@
+//! Which pictures of a folder may join a calibration: each once, and only with its part.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::dataset::groups::part_name;
+use crate::frame::PixelFormat;
+use crate::image_file::{self, ImageFileError};
+use crate::progress::Progress;
+
+/// A picture that the calibration does not hold yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPicture {
+    pub path: PathBuf,
+    pub fingerprint: String,
+    /// Pictures with the same name here are of one part.
+    pub part: String,
+}
+
+/// The pictures of a folder, looked through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    pub new: Vec<NewPicture>,
+    /// Already in the calibration.
+    pub known: usize,
+    /// The same picture as another of the folder.
+    pub repeated: usize,
+}
+
+/// Reads every file, so that one that cannot be read is named before the network is loaded, and leaves out pictures
+/// that are in `known` or came before.
+pub fn choose(files: &[PathBuf], separator: Option<&str>, known: &[&str]) -> Result<Chosen, ImageFileError> {
+    let known: BTreeSet<&str> = known.iter().copied().collect();
+    let mut chosen = Chosen::default();
+    let mut seen = BTreeSet::new();
+    let mut progress = Progress::start("images", files.len());
+    for (i, path) in files.iter().enumerate() {
+        let fingerprint = fingerprint(path)?;
+        if known.contains(fingerprint.as_str()) {
+            chosen.known += 1;
+        } else if !seen.insert(fingerprint.clone()) {
+            chosen.repeated += 1;
+        } else {
+            // A file's name alone names no part: cameras count from 0 every day.
+            let part = separator.map_or_else(|| fingerprint.clone(), |separator| part_name(path, separator));
+            chosen.new.push(NewPicture { path: path.clone(), fingerprint, part });
+        }
+        progress.set(i + 1, "");
+    }
+    progress.finish(&format!("{} read, {} of them new", files.len(), chosen.new.len()));
+    Ok(chosen)
+}
+
+fn fingerprint(path: &Path) -> Result<String, ImageFileError> {
+    let (size, pixels) = image_file::read(path, PixelFormat::Rgb8)?;
+    Ok(image_file::fingerprint(size, &pixels))
+}
