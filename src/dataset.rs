@@ -1,10 +1,12 @@
 //! Folders of images in the layout of MVTec AD, and how their good images are divided.
 //!
-//! Owns which files belong to a data set and in which order. Does not look at pixels: that is `image_file`.
+//! Owns which files belong to a data set and in which order. Does not read pixels: that is `image_file`.
 //! Images are the files that end in png, jpg, jpeg, bmp, tif or tiff, directly in their folder.
 
+pub mod division;
 pub mod good;
 pub mod groups;
+pub mod likeness;
 mod listing;
 
 use std::collections::BTreeSet;
@@ -13,9 +15,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_pcg::Pcg64;
 use sha2::{Digest, Sha256};
 
 use crate::dataset::listing::{KINDS, list, name};
@@ -23,9 +22,6 @@ use crate::digest::hex;
 
 /// Fewer good images than this cannot be trained on and calibrated with.
 pub const MIN_TRAINING_IMAGES: usize = 8;
-
-/// However few images there are, this many are held out for calibration; with [`MIN_TRAINING_IMAGES`] that is half.
-pub const MIN_HELD_OUT: usize = 4;
 
 /// An image of which the truth is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,25 +151,6 @@ pub fn data_sha256(root: &Path, images: &[PathBuf]) -> Result<String, DatasetErr
         }
     }
     Ok(hex(&hasher.finalize()))
-}
-
-/// Divides the numbers below `n` at random into those to train on and those to hold out, both ascending. The
-/// share `held_out` is kept to, but at least [`MIN_HELD_OUT`] and at most half are held out.
-pub fn split(n: usize, held_out: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a share of a number of files"
-    )]
-    let asked = (n as f64 * held_out.clamp(0.0, 1.0)).round() as usize;
-    let n_held_out = asked.max(MIN_HELD_OUT).min(n / 2);
-    let mut order: Vec<usize> = (0..n).collect();
-    order.shuffle(&mut Pcg64::seed_from_u64(seed));
-    let mut training = order.split_off(n_held_out);
-    training.sort_unstable();
-    order.sort_unstable();
-    (training, order)
 }
 
 fn label(

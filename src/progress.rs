@@ -45,6 +45,12 @@ impl Progress {
         }
     }
 
+    /// `done` steps need no doing: the time left is reckoned from the others.
+    pub fn skip_to(&self, done: usize) {
+        self.bar.set_position(done as u64);
+        self.bar.reset_eta();
+    }
+
     /// Like [`Progress::set`], but worth a line of its own where there is no terminal, however soon it comes.
     pub fn milestone(&mut self, done: usize, note: &str) {
         self.last_line = None;
@@ -52,7 +58,7 @@ impl Progress {
     }
 
     /// The work is done; `result` stays on the screen.
-    pub fn finish(self, result: &str) {
+    pub fn finish(&self, result: &str) {
         let seconds = self.bar.elapsed().as_secs_f64();
         self.bar.finish_and_clear();
         say(&format!("{} done in {seconds:.1} s: {result}", self.what));

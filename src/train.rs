@@ -1,39 +1,63 @@
 //! From a folder of good parts to a bundle.
 //!
 //! ```text
-//!  images ─▶ split ─┬▶ trained on ─▶ features ─▶ whitening, epochs ──┐
-//!                   ├▶ watched ────▶ features ─▶ best epoch ─────────┼▶ bundle
-//!                   └▶ held out ───▶ scores of the finished network ─┴▶ threshold
+//!  images ─▶ groups ─▶ division ─┬▶ trained on ─▶ features ─▶ whitening, epochs ──┐
+//!                                ├▶ watched ────▶ features ─▶ best epoch ─────────┼▶ bundle
+//!                                └▶ held out ───▶ scores of the finished network ─┴▶ threshold
 //! ```
 //!
-//! The held-out images are never trained on and never chosen by: the threshold's guarantee rests on them.
+//! The held-out images are never trained on and never chosen by: the threshold's guarantee rests on them. Where images
+//! are few, each fold of them is held out from a network of its own: see [`folds`].
 
+pub mod adam;
+pub mod augment;
 pub mod average;
 pub mod destination;
 pub mod error;
 pub mod extract;
 pub mod features;
+pub mod folds;
 pub mod held_out;
 pub mod images;
 pub mod optimise;
+pub mod outliers;
+pub mod parameters;
+pub mod record;
+pub mod repeats;
+pub mod saved;
+pub mod start;
+pub mod use_of;
+pub mod work;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::calibrate::{Calibration, Target};
+use crate::calibrate::share::Share;
+use crate::calibrate::{self, Calibration};
 use crate::clock::Clock;
 use crate::config::engine::Device;
 use crate::dataset;
-use crate::engine::{Engine, cuda};
+use crate::dataset::division::Division;
+use crate::engine::Engine;
 use crate::model::architecture::Architecture;
-use crate::model::bundle::manifest::{Manifest, MapKind, Provenance, ScoreKind, Scoring};
+use crate::model::bundle::manifest::{Manifest, MapKind, ScoreKind, Scoring};
 use crate::model::bundle::writing;
-use crate::model::network::{Network, draw_permutations};
 use crate::model::preprocess::Preprocess;
 use crate::model::preset::{Preset, Schedule};
-use crate::train::images::Parts;
-use crate::train::optimise::{Outcome, Plan};
+use crate::progress::Progress;
+use crate::train::augment::Augment;
+use crate::train::extract::Extraction;
+use crate::train::held_out::Judged;
+use crate::train::images::GoodImages;
+use crate::train::optimise::Outcome;
+use crate::train::outliers::Outlier;
+use crate::train::record::Record;
+use crate::train::saved::Saved;
+use crate::train::start::Start;
+use crate::train::use_of::Use;
+use crate::train::work::Work;
 
 /// Images prepared and run together outside training.
 const BATCH: usize = 8;
@@ -43,6 +67,7 @@ const BATCH: usize = 8;
 pub struct Options {
     pub data: PathBuf,
     pub out: PathBuf,
+    /// How it is trained.
     pub preset: Preset,
     /// The preset's, or one with changes.
     pub architecture: Architecture,
@@ -52,7 +77,24 @@ pub struct Options {
     pub device: Device,
     /// None looks where `make setup` and the package put them.
     pub backbone_weights: Option<PathBuf>,
-    pub target: Target,
+    /// The bundle to begin with.
+    pub from: Option<PathBuf>,
+    /// What stands between a part's name and the rest of a file's name, if file names name parts.
+    pub group_by: Option<String>,
+    /// 0 holds images out; None decides by how many there are.
+    pub folds: Option<usize>,
+    pub augment: Augment,
+    /// Changed copies of each image trained on.
+    pub copies: usize,
+    /// None takes what the images carry.
+    pub target_overkill: Option<Share>,
+    pub confidence: Share,
+    /// Where pictures of outliers go.
+    pub outliers: PathBuf,
+    /// Whether to forget an interrupted training.
+    pub restart: bool,
+    /// Whether to train although something speaks against it.
+    pub force: bool,
     /// The command as given, for the bundle's provenance.
     pub command: String,
 }
@@ -60,92 +102,146 @@ pub struct Options {
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    pub trained_on: usize,
-    pub watched: usize,
-    pub held_out: usize,
     pub outcome: Outcome,
     pub calibration: Calibration,
+    /// Worst first.
+    pub outliers: Vec<Outlier>,
     pub feature_time: Duration,
     pub training_time: Duration,
     pub total_time: Duration,
 }
 
 /// Trains and writes the bundle. `stop` set in the middle of training ends it with the best epoch so far; set
-/// before there is one, nothing is written.
+/// before there is one, or while there are folds to do, nothing is written. What is left to do is then kept beside
+/// the bundle, and the same options go on with it.
 pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::Result<Summary> {
-    let start = clock.now();
-    let architecture = options.architecture.clone();
-    let schedule = options.schedule();
-
+    let began = clock.now();
     // Whatever can be wrong with the input is found here, before anything takes long.
     destination::check(&options.out)?;
-    let images = dataset::training_images(&options.data)?;
-    let (device, device_name) = cuda::open(options.device)?;
-    tch::manual_seed(i64::from_ne_bytes(options.seed.to_ne_bytes()));
-    let mut network = Network::new(&architecture, draw_permutations(&architecture, options.seed), device);
-    let backbone_sha256 = extract::load_backbone(&network, options.backbone_weights.as_deref())?;
-    images::look_over(&images, architecture.input_px, stop)?;
-    let data_sha256 = dataset::data_sha256(&options.data, &images)?;
+    let files = dataset::training_images(&options.data)?;
+    let start = Start::new(options)?;
+    let good = GoodImages::look_over(files, options, start.architecture.input_px, stop)?;
+    let division = Use::of(&good, start.base.as_ref(), options)?;
+    let (target, shortfall) = division.target(&good, options)?;
+    division.tell(&good, target);
+    let data_sha256 = dataset::data_sha256(&options.data, &good.files)?;
+    let record =
+        Record { options, start: &start, good: &good, division: &division, data_sha256: &data_sha256 };
+    let mut saved = Saved::open(&options.out, record.settings(), options.restart, clock)?;
+    saved.tell();
 
-    let parts = Parts::of(&images, options.seed);
-    let fitted = [parts.trained_on.as_slice(), parts.watched.as_slice()].concat();
-    let store = extract::extract(&mut network, &fitted, parts.trained_on.len(), stop)?;
+    let extraction = extraction(options, &good, &division);
+    let scratch = destination::scratch(&options.out);
+    let features = extract::run(&start.network()?, &extraction, &scratch, stop)?;
     let extracted = clock.now();
 
-    let plan = Plan {
-        store: &store,
-        trained_on: (0..parts.trained_on.len()).collect(),
-        watched: (parts.trained_on.len()..fitted.len()).collect(),
-        schedule,
+    let steps = division.steps(good.files.len(), &options.schedule(), options.copies);
+    let work = Work {
+        start: &start,
+        good: &good,
+        features: &features,
+        schedule: options.schedule(),
         seed: options.seed,
+        stop,
+        clock,
+        progress: RefCell::new((Progress::start("training", steps), 0)),
     };
-    let outcome = optimise::run(&network, &plan, stop)?;
-    drop(store);
+    let (mut engine, outcome, judged) = train(&work, &division, &mut saved)?;
     let trained = clock.now();
 
-    let mut engine = Engine::new(network, Preprocess::known(), device_name);
-    let calibration = held_out::calibrate(&mut engine, &parts.held_out, options.target, clock)?;
-    let (pictures, self_test) = held_out::self_test(&engine, &parts.held_out)?;
+    let calibration = calibrate::calibrate(&record.evidence(&judged), target, shortfall)?;
+    let (pictures, self_test) = held_out::self_test(&engine, &good.files(&division.calibrating()))?;
+    let far = outliers(&work, &division, &engine, &judged)?;
+    let created = jiff::Timestamp::try_from(clock.now().utc)?;
     let manifest = Manifest {
-        architecture,
+        architecture: start.architecture.clone(),
         preprocess: Preprocess::known(),
         scoring: Scoring { score: ScoreKind::Mean, map: MapKind::MeanOfScales },
         calibration: calibration.clone(),
         self_test,
-        provenance: Provenance {
-            data_sha256,
-            images: images.len(),
-            trained_on: parts.trained_on.len(),
-            watched: parts.watched.len(),
-            held_out: parts.held_out.len(),
-            seed: options.seed,
-            epochs_asked: schedule.epochs,
-            epoch_kept: outcome.epoch_kept,
-            watched_loss: outcome.watched_loss,
-            backbone_sha256,
-            command: options.command.clone(),
-            software: concat!("csflowd ", env!("CARGO_PKG_VERSION")).to_owned(),
-            libtorch: "2.11.0".to_owned(),
-            created: jiff::Timestamp::try_from(clock.now().utc)?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        },
+        provenance: record.provenance(&outcome, created),
     };
     writing::write(&options.out, &manifest, engine.network(), &pictures)?;
+    if !outcome.stopped {
+        saved.remove();
+    }
+    let map_threshold = calibration.map_threshold;
+    let outliers = outliers::show(&mut engine, far, &good.files, &options.outliers, map_threshold, clock)?;
     Ok(Summary {
-        trained_on: parts.trained_on.len(),
-        watched: parts.watched.len(),
-        held_out: parts.held_out.len(),
         outcome,
         calibration,
-        feature_time: extracted.since(start),
+        outliers,
+        feature_time: extracted.since(began),
         training_time: trained.since(extracted),
-        total_time: clock.now().since(start),
+        total_time: clock.now().since(began),
     })
+}
+
+/// Trains what the division asks for: the network of the bundle, and what networks that had not seen the images for
+/// the threshold say about them.
+fn train(
+    work: &Work<'_>,
+    division: &Use,
+    saved: &mut Saved<'_>,
+) -> anyhow::Result<(Engine, Outcome, Vec<Judged>)> {
+    match division {
+        Use::HoldOut(Division { trained_on, watched, held_out }) => {
+            let network = work.network(None)?;
+            let outcome = work.train(&network, &work.plan(trained_on, watched), "", saved)?;
+            let mut engine = Engine::new(network, Preprocess::known(), work.start.device_name.clone());
+            work.tell_end(&outcome);
+            let mut progress = Progress::start("calibration", held_out.len());
+            let files = work.good.files(held_out);
+            let judged =
+                held_out::judge(&mut engine, &files, &mut |done| progress.set(done, ""), work.clock)?;
+            progress.finish(&format!("{} held-out images", held_out.len()));
+            Ok((engine, outcome, judged))
+        }
+        Use::Folds(folds) => {
+            let (engine, outcome) = folds::run(work, folds, saved)?;
+            work.tell_end(&outcome);
+            let judged = saved.folds().iter().flat_map(|fold| fold.judged.clone()).collect();
+            Ok((engine, outcome, judged))
+        }
+    }
+}
+
+/// Images that lie far out among those that were used alike.
+fn outliers(
+    work: &Work<'_>,
+    division: &Use,
+    engine: &Engine,
+    judged: &[Judged],
+) -> anyhow::Result<Vec<Outlier>> {
+    let scores = division.calibrating().into_iter().zip(judged).map(|(image, judged)| (image, judged.score));
+    let mut far = outliers::find(&scores.collect::<Vec<_>>());
+    if let Use::HoldOut(Division { trained_on, watched, .. }) = division {
+        for images in [trained_on, watched] {
+            far.extend(outliers::find(&outliers::known_scores(engine, work.features, images)?));
+        }
+    }
+    Ok(far)
+}
+
+/// Which images the features are taken of, each fold's together.
+fn extraction<'a>(options: &Options, good: &'a GoodImages, division: &Use) -> Extraction<'a> {
+    let (trained_on, others) = match division {
+        Use::HoldOut(division) => (vec![division.trained_on.clone()], division.watched.clone()),
+        Use::Folds(folds) => (folds.clone(), Vec::new()),
+    };
+    let Options { augment, copies, seed, .. } = *options;
+    Extraction { files: &good.files, trained_on, others, augment, copies, seed }
 }
 
 impl Options {
     fn schedule(&self) -> Schedule {
         let schedule = self.preset.schedule();
         Schedule { epochs: self.epochs.unwrap_or(schedule.epochs), ..schedule }
+    }
+
+    /// As given, for people; none if nothing is changed.
+    fn augmentation(&self) -> Option<String> {
+        (self.copies > 0).then(|| format!("{} (copies: {})", self.augment, self.copies))
     }
 }
 

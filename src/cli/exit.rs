@@ -39,9 +39,14 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<TrainError>() {
         return Some(match error {
-            TrainError::Out { .. } => IO,
-            TrainError::NoWeights { .. } => NO_INPUT,
-            TrainError::Stopped { .. } => INTERRUPTED,
+            TrainError::Out { .. } | TrainError::NoRoom { .. } | TrainError::KeepState { .. } => IO,
+            TrainError::NoWeights { .. }
+            | TrainError::From { .. }
+            | TrainError::Division { .. }
+            | TrainError::Contradiction { .. }
+            | TrainError::DamagedState { .. } => NO_INPUT,
+            TrainError::OtherSettings { .. } => USAGE,
+            TrainError::Stopped { .. } | TrainError::Interrupted { .. } => INTERRUPTED,
             TrainError::Diverged { .. } => SOFTWARE,
         });
     }

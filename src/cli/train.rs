@@ -7,14 +7,14 @@ use std::sync::atomic::AtomicBool;
 use anyhow::anyhow;
 use clap::Args;
 
-use crate::calibrate::Target;
-use crate::calibrate::share::{Percent, Share};
+use crate::calibrate::share::Share;
 use crate::clock::SystemClock;
 use crate::config::engine::Device;
 use crate::engine::guard;
 use crate::model::preset::Preset;
 use crate::progress::say;
-use crate::train::{self, Options};
+use crate::train::augment::Augment;
+use crate::train::{self, Options, destination};
 
 use super::architecture::Changes;
 use super::exit;
@@ -30,8 +30,6 @@ pub(super) struct Arguments {
     /// Size of the network
     #[arg(long, default_value = "lite", value_parser = super::preset())]
     preset: Preset,
-    #[command(flatten)]
-    changes: Changes,
     /// Passes over the images [default: the preset's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: Option<u32>,
@@ -44,12 +42,47 @@ pub(super) struct Arguments {
     /// Weights of the backbone [default: where `make setup` put them]
     #[arg(long, value_name = "FILE.safetensors")]
     backbone_weights: Option<PathBuf>,
-    /// Share of good parts that may be rejected: sets the threshold
-    #[arg(long, default_value = "1%", value_name = "SHARE")]
-    target_overkill: Share,
+    /// Begin with the flow of another product's bundle, of the same network
+    #[arg(long, value_name = "FILE.csflow")]
+    from: Option<PathBuf>,
+    /// File names name the part before the last SEPARATOR: images of one part stay together
+    #[arg(long, value_name = "SEPARATOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    group_by: Option<String>,
+    /// Judge each of K folds by a network trained on the others; 0 holds a fifth of the images out instead
+    /// [default: 5 below 200 images, else 0]
+    #[arg(long, value_name = "K", value_parser = folds)]
+    folds: Option<usize>,
+    /// Changes that a good part may show, such as flip-h,flip-v,rotate=3,brightness=5%
+    #[arg(long, value_name = "LIST")]
+    augment: Option<Augment>,
+    /// Changed copies of each image trained on
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        requires = "augment",
+        value_parser = clap::value_parser!(u8).range(1..=50)
+    )]
+    copies: u8,
+    /// Share of good parts that may be rejected: sets the threshold [default: the smallest of 0.1, 0.2, 0.5, 1, 2, 5
+    /// and 10 % that the images carry]
+    #[arg(long, value_name = "SHARE")]
+    target_overkill: Option<Share>,
     /// How sure that must be
     #[arg(long, default_value = "95%", value_name = "SHARE")]
     confidence: Share,
+    /// Where pictures of good images go that look unlike the others [default: beside the bundle]
+    #[arg(long, value_name = "DIR")]
+    outliers: Option<PathBuf>,
+    /// Forget an interrupted training instead of going on with it
+    #[arg(long)]
+    restart: bool,
+    /// Train although the images cannot carry the target, or a picture to train on is called defective in test
+    #[arg(long)]
+    force: bool,
+    // Last: its heading holds for all that follows.
+    #[command(flatten)]
+    changes: Changes,
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
@@ -57,7 +90,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     // The second Ctrl-C does not wait for the best epoch to be written.
     signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, stop.clone())?;
     signal_hook::flag::register(signal_hook::consts::SIGINT, stop.clone())?;
+    let outliers = arguments.outliers.unwrap_or_else(|| destination::outliers(&arguments.out));
     let options = Options {
+        outliers,
         data: arguments.data,
         out: arguments.out,
         preset: arguments.preset,
@@ -66,31 +101,28 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         seed: arguments.seed,
         device: arguments.device,
         backbone_weights: arguments.backbone_weights,
-        target: Target { overkill: arguments.target_overkill, confidence: arguments.confidence },
+        from: arguments.from,
+        group_by: arguments.group_by,
+        folds: arguments.folds,
+        augment: arguments.augment.unwrap_or_default(),
+        copies: arguments.augment.map_or(0, |_| usize::from(arguments.copies)),
+        target_overkill: arguments.target_overkill,
+        confidence: arguments.confidence,
+        restart: arguments.restart,
+        force: arguments.force,
         command: super::command_line(),
     };
     // A GPU that is too small for the preset is no bug of ours: it is told in a sentence.
     let trained = guard::catch(|| train::run(&options, &stop, &SystemClock::start()));
     let summary = trained.map_err(|cause| anyhow!("training failed, nothing was written: {cause}"))??;
 
-    let train::Summary { trained_on, watched, held_out, outcome, calibration, .. } = &summary;
-    if outcome.stopped {
-        say(&format!("stopped after {} epochs; the best so far is kept", outcome.losses.len()));
-    }
-    say(&format!("trained on {trained_on} images, watched {watched}, held out {held_out}"));
-    say(&format!(
-        "threshold {:.4}: at most {} of good parts are rejected, with {} confidence",
-        calibration.threshold,
-        Percent(calibration.attained_overkill_bound),
-        Percent(calibration.confidence),
-    ));
-    if !calibration.carries_target() {
+    if summary.outcome.stopped {
+        let epochs = summary.outcome.losses.len();
         say(&format!(
-            "the target of {} needs {} held-out good images; {held_out} carry no more than that",
-            Percent(calibration.target_overkill),
-            calibration.n_needed,
+            "stopped after {epochs} epochs; the best so far is kept, and the same command trains on"
         ));
     }
+    say(&summary.calibration.to_string());
     say(&format!(
         "{} written in {:.0} s (features {:.0} s, training {:.0} s)",
         options.out.display(),
@@ -99,4 +131,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         summary.training_time.as_secs_f64(),
     ));
     Ok(exit::OK)
+}
+
+fn folds(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&k: &usize| k != 1 && k <= 100);
+    number.ok_or_else(|| "must be 0, or a number from 2 to 100".to_owned())
 }

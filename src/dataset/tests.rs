@@ -112,17 +112,3 @@ fn the_data_hash_knows_names_and_bytes_but_not_order_or_place() {
     let text = data_sha256(one.path(), &images).unwrap_err().to_string();
     assert!(text.contains("03.png: cannot be read"), "{text}");
 }
-
-#[test]
-fn a_split_is_decided_by_its_seed_and_loses_nothing() {
-    for (n, held_out, expected) in [(8, 0.15, 4), (100, 0.2, 20), (761, 0.2, 152), (20, 0.9, 10), (2, 0.2, 1)]
-    {
-        let (training, out) = split(n, held_out, 7);
-        assert_eq!(out.len(), expected, "{held_out} of {n}");
-        let mut all = [training.clone(), out.clone()].concat();
-        all.sort_unstable();
-        assert!(all.into_iter().eq(0..n));
-        assert_eq!((training, out), split(n, held_out, 7));
-    }
-    assert_ne!(split(100, 0.2, 7), split(100, 0.2, 8));
-}

@@ -1,5 +1,7 @@
 //! What a network looks like: enough to build it and to know what its parameters are.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::MAX_SCALES;
@@ -36,13 +38,19 @@ pub struct BadArchitecture {
     pub problem: String,
 }
 
-/// Where two architectures part; the text names the key.
-#[derive(Debug, thiserror::Error, PartialEq)]
-#[error("architecture.{key} is {other}, not {own}")]
+/// Where two architectures part; its text names the key.
+#[derive(Debug, PartialEq)]
 pub struct Difference {
     pub key: &'static str,
     pub own: String,
     pub other: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, own, other } = self;
+        write!(f, "architecture.{key} is {other}, not {own}")
+    }
 }
 
 impl Architecture {
@@ -86,8 +94,8 @@ impl Architecture {
         Ok(())
     }
 
-    /// The first thing in which the parameters of `other` do not fit this network: not its preset's name.
-    pub fn compare(&self, other: &Self) -> Result<(), Difference> {
+    /// All in which the parameters of `other` do not fit this network: not its preset's name.
+    pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let pairs = |one: &Self| {
             let FlowConfig { channels, hidden, kernels, cross_scale, clamp } = &one.flow;
             [
@@ -102,12 +110,10 @@ impl Architecture {
                 ("flow.clamp", clamp.to_string()),
             ]
         };
-        for ((key, own), (_, other)) in pairs(self).into_iter().zip(pairs(other)) {
-            if own != other {
-                return Err(Difference { key, own, other });
-            }
-        }
-        Ok(())
+        let both = pairs(self).into_iter().zip(pairs(other));
+        both.filter(|((_, own), (_, other))| own != other)
+            .map(|((key, own), (_, other))| Difference { key, own, other })
+            .collect()
     }
 
     /// Stages of the backbone whose outputs are taken.

@@ -8,6 +8,7 @@
 mod envelope;
 pub mod manifest;
 mod parts;
+pub mod provenance;
 pub mod writing;
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,8 @@
 //! A file is compared with the network in both directions before a value is copied: a missing, an unexpected,
 //! a misshapen and a not finite tensor are each named. (`VarStore::load` would broadcast, cast, and ignore.)
 
+pub mod writing;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 

@@ -57,6 +57,15 @@ impl Moments {
         }
     }
 
+    /// Adds what another set of features has summed up.
+    pub fn merge(&mut self, other: &Self) {
+        for (sums, other) in self.scales.iter_mut().zip(&other.scales) {
+            sums.count += other.count;
+            sums.sum += &other.sum;
+            sums.outer += &other.outer;
+        }
+    }
+
     /// The symmetric (ZCA) whitening `V (L + shrinkage)^(-1/2) V^T` of the covariance `V L V^T`.
     pub fn whitening(&self, device: Device) -> Whitening {
         let (mean, matrix) = self.scales.iter().map(|sums| sums.fit(device)).unzip();

@@ -1,86 +1,63 @@
-//! Features of all training images, extracted once: in memory, or in an unnamed file when they are large.
+//! Features of all training images, extracted once, in an unnamed file.
+//!
+//! A file always: the page cache keeps it in memory as far as there is room and gives that room back when it is needed
+//! elsewhere, so 10,000 images of the largest preset (9 GB) are bounded by the disk alone. It is read by position and
+//! not mapped: a batch is gathered from rows all over the file, which is one copy either way, and a read that fails is
+//! an error where a mapping ends the process.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use tch::{Device, Kind, Tensor};
 
 use crate::model::Scales;
+use crate::train::error::TrainError;
 
-/// Up to this many bytes stay in memory.
-const MEMORY_LIMIT: u64 = 4 << 30;
-
-/// Rows of f32: the feature maps of one image behind one another.
+/// Rows of f32: the three feature maps of one picture behind one another.
 #[derive(Debug)]
 pub struct FeatureStore {
-    /// `[C, H, W]` of one image at each scale.
+    /// `[C, H, W]` of one picture at each scale.
     shapes: Vec<[i64; 3]>,
-    rows: Rows,
-}
-
-#[derive(Debug)]
-enum Rows {
-    Memory(Vec<f32>),
-    File(File),
+    file: File,
 }
 
 impl FeatureStore {
-    /// A store for `images` images with feature maps of these shapes.
-    pub fn new(images: usize, shapes: Vec<[i64; 3]>) -> std::io::Result<Self> {
-        let row = row_values(&shapes);
-        let bytes = images as u64 * row as u64 * 4;
-        let rows = if bytes <= MEMORY_LIMIT {
-            Rows::Memory(Vec::with_capacity(images * row))
-        } else {
-            Rows::File(unnamed_file()?)
-        };
-        Ok(Self { shapes, rows })
-    }
-
-    /// Where the features are, for people.
-    pub fn place(&self) -> &'static str {
-        match self.rows {
-            Rows::Memory(_) => "in memory",
-            Rows::File(_) => "on disk",
+    /// A store in `folder` for `rows` pictures with feature maps of these shapes. Their room is taken at once: a
+    /// disk that is too small is found before an hour of work.
+    pub fn new(folder: &Path, rows: usize, shapes: Vec<[i64; 3]>) -> Result<Self, TrainError> {
+        let bytes = rows as u64 * row_bytes(&shapes) as u64;
+        let no_room = |source| TrainError::NoRoom { folder: folder.to_owned(), bytes, source };
+        let file = tempfile::tempfile_in(folder).map_err(no_room)?;
+        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+            // Some network file systems cannot promise room.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Self { shapes, file }),
+            Err(errno) => Err(no_room(errno.into())),
         }
     }
 
-    /// Appends the features of a batch.
-    pub fn push(&mut self, features: &[Tensor]) -> std::io::Result<()> {
-        let batch = features[0].size()[0];
-        let flat: Scales = features.iter().map(|x| x.flatten(1, -1)).collect();
+    /// Appends the features of a batch, each to a row of its own.
+    pub fn push(&mut self, features: &[Tensor]) -> io::Result<()> {
+        let flat: Vec<Tensor> = features.iter().map(|x| x.flatten(1, -1)).collect();
         let values = Tensor::cat(&flat, 1).to_kind(Kind::Float).to_device(Device::Cpu).contiguous();
-        let count = row_values(&self.shapes) * usize::try_from(batch).expect("a batch size");
-        let mut buffer = vec![0.0_f32; count];
-        values.copy_data(&mut buffer, count);
-        match &mut self.rows {
-            Rows::Memory(all) => all.extend_from_slice(&buffer),
-            Rows::File(file) => {
-                let bytes: Vec<u8> = buffer.iter().flat_map(|value| value.to_le_bytes()).collect();
-                file.write_all(&bytes)?;
-            }
-        }
-        Ok(())
+        let mut bytes = vec![0; values.numel() * size_of::<f32>()];
+        values.copy_data_u8(&mut bytes, values.numel());
+        self.file.write_all(&bytes)
     }
 
-    /// The features of the images at these positions, `[B, C_s, H_s, W_s]` for each scale.
-    pub fn batch(&self, positions: &[usize], device: Device) -> std::io::Result<Scales> {
-        let row = row_values(&self.shapes);
-        let mut values = Vec::with_capacity(positions.len() * row);
-        for &position in positions {
-            match &self.rows {
-                Rows::Memory(all) => values.extend_from_slice(&all[position * row..(position + 1) * row]),
-                Rows::File(file) => {
-                    let mut bytes = vec![0; row * 4];
-                    file.read_exact_at(&mut bytes, position as u64 * row as u64 * 4)?;
-                    let (words, _) = bytes.as_chunks::<4>();
-                    values.extend(words.iter().map(|&word| f32::from_le_bytes(word)));
-                }
-            }
+    /// The features in these rows, `[B, C, H_s, W_s]` for each scale.
+    pub fn batch(&self, rows: &[usize], device: Device) -> io::Result<Scales> {
+        let length = row_bytes(&self.shapes);
+        let mut bytes = vec![0; rows.len() * length];
+        for (&row, place) in rows.iter().zip(bytes.chunks_exact_mut(length)) {
+            self.file.read_exact_at(place, row as u64 * length as u64)?;
         }
-        let batch = i64::try_from(positions.len()).expect("a batch size");
-        let values = Tensor::from_slice(&values).view([batch, -1]).to_device(device);
+        let batch = i64::try_from(rows.len()).expect("a batch size");
+        let values = i64::try_from(length / size_of::<f32>()).expect("a size");
+        let values = Tensor::from_data_size(&bytes, &[batch, values], Kind::Float).to_device(device);
         let mut start = 0;
         let map = |&[channels, height, width]: &[i64; 3]| {
             let length = channels * height * width;
@@ -92,41 +69,40 @@ impl FeatureStore {
     }
 }
 
-fn row_values(shapes: &[[i64; 3]]) -> usize {
+fn row_bytes(shapes: &[[i64; 3]]) -> usize {
     let values: i64 = shapes.iter().map(|shape| shape.iter().product::<i64>()).sum();
-    usize::try_from(values).expect("a size")
-}
-
-/// A file without a name: it vanishes with its last handle, however the process ends.
-fn unnamed_file() -> std::io::Result<File> {
-    let path = std::env::temp_dir().join(format!("csflowd-features-{}", std::process::id()));
-    let file = File::options().read(true).append(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
+    usize::try_from(values).expect("a size") * size_of::<f32>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SHAPES: [[i64; 3]; 3] = [[2, 4, 4], [3, 2, 2], [5, 1, 1]];
+    const SHAPES: [[i64; 3]; 3] = [[2, 4, 4], [2, 2, 2], [2, 1, 1]];
 
-    fn check(mut store: FeatureStore) {
+    #[test]
+    fn rows_come_back_as_they_were_pushed_in_any_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = FeatureStore::new(folder.path(), 4, SHAPES.to_vec()).unwrap();
         tch::manual_seed(3);
         let first = SHAPES.map(|[c, h, w]| Tensor::randn([3, c, h, w], (Kind::Float, Device::Cpu)));
         let second = SHAPES.map(|[c, h, w]| Tensor::randn([1, c, h, w], (Kind::Float, Device::Cpu)));
         store.push(&first).unwrap();
         store.push(&second).unwrap();
         let batch = store.batch(&[3, 0], Device::Cpu).unwrap();
-        for s in 0..SHAPES.len() {
+        for s in 0..3 {
             assert_eq!(batch[s].get(0), second[s].get(0));
             assert_eq!(batch[s].get(1), first[s].get(0));
         }
+        store.batch(&[4], Device::Cpu).unwrap_err();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has a name");
     }
 
     #[test]
-    fn memory_and_file_give_back_what_was_pushed() {
-        check(FeatureStore { shapes: SHAPES.to_vec(), rows: Rows::Memory(Vec::new()) });
-        check(FeatureStore { shapes: SHAPES.to_vec(), rows: Rows::File(unnamed_file().unwrap()) });
+    fn features_for_which_there_is_no_room_are_refused_before_there_are_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = FeatureStore::new(folder.path(), 1 << 40, SHAPES.to_vec()).unwrap_err().to_string();
+        assert!(text.contains("features need 184.7 TB in /"), "{text}");
+        assert!(FeatureStore::new(&folder.path().join("none"), 1, SHAPES.to_vec()).is_err());
     }
 }

@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::ensure;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::calibrate::evidence::{Evidence, Obtained, Sample};
-use crate::calibrate::{self, Calibration, Shortfall, Target};
 use crate::clock::Clock;
 use crate::engine::{Detector, Engine};
 use crate::model::bundle::manifest::SelfTest;
 use crate::model::preprocess;
-use crate::progress::Progress;
 use crate::train::BATCH;
 use crate::train::images::{read_all, views};
 
@@ -19,32 +17,36 @@ use crate::train::images::{read_all, views};
 const SELF_TEST_PICTURES: usize = 4;
 const SELF_TEST_TOLERANCE: f64 = 1e-3;
 
-/// The threshold from the scores and largest map values of `images`, judged as the daemon judges.
-pub fn calibrate(
+/// An image judged as the daemon judges.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    pub score: f64,
+    /// The largest value of its anomaly map.
+    pub map_max: f64,
+}
+
+/// Judges `images` in their order; `each` is told how many are done.
+pub fn judge(
     engine: &mut Engine,
     images: &[PathBuf],
-    target: Target,
+    each: &mut dyn FnMut(usize),
     clock: &dyn Clock,
-) -> anyhow::Result<Calibration> {
-    let mut progress = Progress::start("calibration", images.len());
-    let mut samples = Vec::new();
+) -> anyhow::Result<Vec<Judged>> {
+    let mut judged = Vec::with_capacity(images.len());
     for chunk in images.chunks(BATCH) {
         let pictures = read_all(chunk)?;
-        let measured = engine.measure(&views(&pictures), clock)?.measured;
-        for ((file, picture), measured) in chunk.iter().zip(&pictures).zip(measured) {
-            let largest = measured.map.max();
+        for (file, measured) in chunk.iter().zip(engine.measure(&views(&pictures), clock)?.measured) {
+            let (score, map_max) = (measured.score, measured.map.max());
             ensure!(
-                measured.score.is_finite() && largest.is_finite(),
+                score.is_finite() && map_max.is_finite(),
                 "image {}: the trained network gives it no finite score, nothing was written",
                 file.display()
             );
-            samples.push(Sample::alone(measured.score, largest, picture.fingerprint()));
+            judged.push(Judged { score, map_max });
         }
-        progress.set(samples.len(), "");
+        each(judged.len());
     }
-    progress.finish(&format!("{} held-out images", images.len()));
-    let evidence = Evidence { samples, obtained: Obtained::HeldOut };
-    Ok(calibrate::calibrate(&evidence, target, Shortfall::Flag)?)
+    Ok(judged)
 }
 
 /// The first of `images` at the input's size, and what a bundle must find again on them.

@@ -1,76 +1,146 @@
-//! The good images: looked at before anything takes long, divided by use, read when their turn comes.
+//! The good images: looked at before anything takes long, grouped by the part they show, read when their turn comes.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::dataset;
+use crate::dataset::groups::Groups;
+use crate::dataset::likeness::{self, Thumbnail};
 use crate::frame::{Picture, PixelFormat, Size};
 use crate::image_file::{self, ImageFileError};
 use crate::progress::{Progress, say};
+use crate::train::Options;
 use crate::train::error::TrainError;
+use crate::train::repeats;
 
-/// Share of the good images held out for calibration.
-const HELD_OUT: f64 = 0.2;
+/// Fewer good images than this get a word of warning.
+const FEW: usize = 50;
 
-/// Share of the rest that picks the best epoch.
-const WATCHED: f64 = 0.1;
-
-/// The good images by their use.
+/// All good images, sorted by path.
 #[derive(Debug)]
-pub struct Parts {
-    pub trained_on: Vec<PathBuf>,
-    pub watched: Vec<PathBuf>,
-    pub held_out: Vec<PathBuf>,
+pub struct GoodImages {
+    pub files: Vec<PathBuf>,
+    pub fingerprints: Vec<String>,
+    /// Those of one part are a group.
+    pub groups: Groups,
 }
 
-impl Parts {
-    pub fn of(images: &[PathBuf], seed: u64) -> Self {
-        let (rest, held_out) = dataset::split(images.len(), HELD_OUT, seed);
-        let (trained_on, watched) = dataset::split(rest.len(), WATCHED, seed.wrapping_add(1));
-        let pick = |positions: &[usize]| positions.iter().map(|&i| images[i].clone()).collect();
-        let through_rest = |positions: Vec<usize>| positions.into_iter().map(|i| rest[i]).collect::<Vec<_>>();
-        Self {
-            trained_on: pick(&through_rest(trained_on)),
-            watched: pick(&through_rest(watched)),
-            held_out: pick(&held_out),
+/// Images as they are told apart.
+#[derive(Debug, Default)]
+pub struct Looks {
+    pub fingerprints: Vec<String>,
+    pub thumbnails: Vec<Thumbnail>,
+}
+
+impl GoodImages {
+    /// Decodes every image, and tells what a person should know before an hour of training: sizes that differ, images
+    /// of one part, images to test with that are to be trained on. One unreadable image among thousands is named now.
+    pub fn look_over(
+        files: Vec<PathBuf>,
+        options: &Options,
+        side: i64,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Self> {
+        let tests: Vec<_> = dataset::test_images(&options.data).map(|set| set.images).unwrap_or_default();
+        let n = files.len();
+        let mut progress = Progress::start("images", n + tests.len());
+        let mut sizes = BTreeSet::new();
+        let mut good = Looks::default();
+        for (i, file) in files.iter().enumerate() {
+            stopped(stop)?;
+            let size = good.add(file)?;
+            sizes.insert((size.pixels(), size.width, size.height));
+            progress.set(i + 1, "");
         }
+        let mut test = Looks::default();
+        let mut readable = Vec::new();
+        for (i, label) in tests.iter().enumerate() {
+            stopped(stop)?;
+            // Those that cannot be read are no matter of training: evaluation names them.
+            if test.add(&label.path).is_ok() {
+                readable.push(label);
+            }
+            progress.set(n + i + 1, "");
+        }
+        progress.finish(&told_sizes(n, &sizes, side));
+        if n < FEW {
+            say(&format!("note: {n} good images are few to learn from: 100 or more are better"));
+        }
+
+        let groups = repeats::group(&files, &good, options.group_by.as_deref());
+        let copies = repeats::copies(&good.fingerprints, &test.fingerprints);
+        let defective = copies.iter().find(|&&(_, test)| !readable[test].is_good);
+        if let (Some(&(good, test)), false) = (defective, options.force) {
+            let (defective, good) = (readable[test].path.clone(), files[good].clone());
+            return Err(TrainError::Contradiction { defective, good }.into());
+        }
+        let alike = likeness::across(&good.thumbnails, &test.thumbnails);
+        let name = |&(one, other): &(usize, usize)| (files[one].as_path(), readable[other].path.as_path());
+        repeats::tell_tests(
+            &copies.iter().map(name).collect::<Vec<_>>(),
+            &alike.iter().map(name).collect::<Vec<_>>(),
+        );
+        Ok(Self { files, fingerprints: good.fingerprints, groups })
+    }
+
+    pub fn files(&self, images: &[usize]) -> Vec<PathBuf> {
+        images.iter().map(|&image| self.files[image].clone()).collect()
+    }
+
+    pub fn fingerprints(&self, images: &[usize]) -> Vec<String> {
+        images.iter().map(|&image| self.fingerprints[image].clone()).collect()
+    }
+
+    /// How many parts `images` show.
+    pub fn parts(&self, images: &[usize]) -> usize {
+        self.groups.divide(images).len()
+    }
+
+    /// A name of the part that `image` shows: the first image's fingerprint.
+    pub fn part(&self, image: usize) -> &str {
+        let group = self.groups.of(image);
+        let first = (0..=image).find(|&one| self.groups.of(one) == group).unwrap_or(image);
+        &self.fingerprints[first]
     }
 }
 
-/// Looks at every file, and tells if they differ in size, since all are stretched to a square of `side` pixels.
-/// One unreadable image among thousands should be named now and not after an hour of features.
-pub fn look_over(images: &[PathBuf], side: i64, stop: &AtomicBool) -> anyhow::Result<()> {
-    let mut progress = Progress::start("images", images.len());
-    let mut sizes: Vec<Size> = Vec::new();
-    for (i, file) in images.iter().enumerate() {
-        if stop.load(Relaxed) {
-            return Err(TrainError::Stopped { before: "training began" }.into());
-        }
-        let size = image_file::probe(file)?;
-        if !sizes.contains(&size) {
-            sizes.push(size);
-        }
-        progress.set(i + 1, "");
+impl Looks {
+    fn add(&mut self, file: &Path) -> Result<Size, ImageFileError> {
+        let (size, pixels) = image_file::read(file, PixelFormat::Rgb8)?;
+        self.fingerprints.push(image_file::fingerprint(size, &pixels));
+        self.thumbnails.push(Thumbnail::of(Picture { size, format: PixelFormat::Rgb8, pixels: &pixels }));
+        Ok(size)
     }
-    sizes.sort_by_key(|size| (size.pixels(), size.width));
-    let (Some(smallest), Some(largest)) = (sizes.first(), sizes.last()) else { return Ok(()) };
-    if smallest == largest {
-        progress.finish(&format!("{} images of {largest}", images.len()));
-    } else {
-        progress.finish(&format!("{} images", images.len()));
-        say(&format!(
-            "note: the images have {} sizes, from {smallest} to {largest}; each is stretched to {side}x{side}",
+}
+
+fn stopped(stop: &AtomicBool) -> Result<(), TrainError> {
+    if stop.load(Relaxed) { Err(TrainError::Stopped { before: "training began" }) } else { Ok(()) }
+}
+
+fn told_sizes(n: usize, sizes: &BTreeSet<(usize, u32, u32)>, side: i64) -> String {
+    let size = |&(_, width, height): &(usize, u32, u32)| Size { width, height };
+    match (sizes.first().map(size), sizes.last().map(size)) {
+        (Some(smallest), Some(largest)) if sizes.len() > 1 => format!(
+            "{n} images\nnote: the images have {} sizes, from {smallest} to {largest}; each is stretched to {side}x{side}",
             sizes.len()
-        ));
+        ),
+        (Some(size), _) => format!("{n} images of {size}"),
+        (None, _) => format!("{n} images"),
     }
-    Ok(())
 }
 
 /// A decoded image file.
 #[derive(Debug)]
 pub struct Decoded {
-    size: Size,
-    pixels: Vec<u8>,
+    pub size: Size,
+    pub pixels: Vec<u8>,
+}
+
+impl Decoded {
+    pub fn view(&self) -> Picture<'_> {
+        Picture { size: self.size, format: PixelFormat::Rgb8, pixels: &self.pixels }
+    }
 }
 
 impl Decoded {
@@ -88,5 +158,5 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<Decoded>, ImageFileError> {
 }
 
 pub fn views(pictures: &[Decoded]) -> Vec<Picture<'_>> {
-    pictures.iter().map(|p| Picture { size: p.size, format: PixelFormat::Rgb8, pixels: &p.pixels }).collect()
+    pictures.iter().map(Decoded::view).collect()
 }

@@ -4,154 +4,216 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
-use tch::Tensor;
-use tch::nn::{self, OptimizerConfig};
+use serde::{Deserialize, Serialize};
 
 use crate::model::flow;
 use crate::model::network::Network;
 use crate::model::preset::Schedule;
 use crate::progress::Progress;
+use crate::train::adam::{Adam, Step};
 use crate::train::average::Average;
 use crate::train::error::TrainError;
 use crate::train::features::FeatureStore;
+use crate::train::parameters::{Parameters, Values};
 
 /// How training went.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// Mean loss of each epoch on the images trained on, and the loss of the watched images after it.
-    pub losses: Vec<(f64, f64)>,
+    pub losses: Vec<Losses>,
     /// From 1.
     pub epoch_kept: usize,
-    pub watched_loss: f64,
+    /// At that epoch; none if no images were watched.
+    pub watched_loss: Option<f64>,
     /// Whether it was told to stop before its last epoch.
     pub stopped: bool,
+}
+
+/// Of one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Mean over the images trained on, as the epoch went.
+    pub trained_on: f64,
+    /// Of the watched images after it.
+    pub watched: Option<f64>,
 }
 
 /// What is trained on, and how.
 #[derive(Debug)]
 pub struct Plan<'a> {
     pub store: &'a FeatureStore,
-    /// Positions in `store`.
+    /// Rows of `store`.
     pub trained_on: Vec<usize>,
+    /// May be empty: then there is no best epoch, and the last one is kept.
     pub watched: Vec<usize>,
     pub schedule: Schedule,
+    /// Ends after this epoch, while the learning rate follows the whole schedule.
+    pub last_epoch: usize,
     pub seed: u64,
 }
 
-/// Trains the flow of `network`, and leaves in it the parameters of the epoch with the lowest loss on the watched
-/// images.
-pub fn run(network: &Network, plan: &Plan<'_>, stop: &AtomicBool) -> anyhow::Result<Outcome> {
-    let Plan { store, trained_on, watched, schedule, seed } = plan;
-    let adam = nn::Adam { wd: schedule.weight_decay, eps: schedule.epsilon, ..Default::default() };
-    let mut optimiser = adam.build(&network.flow_store, schedule.learning_rate)?;
-    let mut rng = Pcg64::new(u128::from(*seed), 1);
-    let mut order = trained_on.clone();
-    let steps = order.len().div_ceil(schedule.batch);
-    let mut progress = Progress::start("training", schedule.epochs * steps);
-    let mut average = schedule.average.map(|memory| Average::new(&network.flow_store, memory));
-    let mut losses = Vec::new();
-    let mut best: Option<Best> = None;
+impl Plan<'_> {
+    /// In one epoch.
+    pub fn steps(&self) -> usize {
+        self.trained_on.len().div_ceil(self.schedule.batch)
+    }
+}
 
-    'epochs: for epoch in 1..=schedule.epochs {
-        order.shuffle(&mut rng);
+/// A training between two epochs: all that it takes to go on.
+#[derive(Debug)]
+pub struct Run {
+    pub parameters: Parameters,
+    pub adam: Adam,
+    pub average: Option<Average>,
+    pub best: Option<Best>,
+    /// Of the epochs that are over.
+    pub losses: Vec<Losses>,
+}
+
+/// Parameters worth keeping.
+#[derive(Debug)]
+pub struct Best {
+    pub epoch: usize,
+    pub watched_loss: Option<f64>,
+    pub values: Values,
+}
+
+/// Where progress is told: a bar that may span several trainings.
+#[derive(Debug)]
+pub struct Told<'a> {
+    pub progress: &'a mut Progress,
+    /// Steps of the trainings before.
+    pub steps_before: usize,
+    /// Which training it is, where there are several: `fold 2 of 5, `.
+    pub prefix: String,
+}
+
+impl Run {
+    /// The start of a training of `network`'s flow.
+    pub fn new(network: &Network, schedule: &Schedule) -> Self {
+        let parameters = Parameters::of(&network.flow_store);
+        let adam = Adam::new(&parameters);
+        let average = schedule.average.map(|memory| Average::new(&parameters, memory));
+        Self { parameters, adam, average, best: None, losses: Vec::new() }
+    }
+
+    /// Trains on to the last epoch, and leaves in `network`, whose flow this must be, the parameters of the epoch
+    /// with the lowest loss on the watched images. `keep` is called between epochs.
+    pub fn finish(
+        mut self,
+        network: &Network,
+        plan: &Plan<'_>,
+        told: &mut Told<'_>,
+        keep: &mut dyn FnMut(&Run) -> anyhow::Result<()>,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Outcome> {
+        let is_over = |run: &Self| {
+            let epoch = run.losses.len();
+            let waited = run.best.as_ref().map_or(0, |best| epoch - best.epoch);
+            epoch >= plan.last_epoch || plan.schedule.patience.is_some_and(|patience| waited >= patience)
+        };
+        while !is_over(&self) && self.epoch(network, plan, told, stop)? {
+            keep(&self)?;
+        }
+        let stopped = !is_over(&self);
+        let Some(best) = self.best else {
+            return Err(TrainError::Stopped { before: "the first epoch was over" }.into());
+        };
+        self.parameters.set(&best.values);
+        Ok(Outcome { losses: self.losses, epoch_kept: best.epoch, watched_loss: best.watched_loss, stopped })
+    }
+
+    /// Whether it was not stopped in the middle.
+    fn epoch(
+        &mut self,
+        network: &Network,
+        plan: &Plan<'_>,
+        told: &mut Told<'_>,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<bool> {
+        let Plan { store, schedule, .. } = plan;
+        let epoch = self.losses.len() + 1;
+        let (steps, all_steps) = (plan.steps(), schedule.epochs * plan.steps());
+        // Each epoch's order hangs on nothing but its number: a training that goes on finds it again.
+        let mut order = plan.trained_on.clone();
+        order.shuffle(&mut Pcg64::new(u128::from(plan.seed), epoch as u128));
         let mut sum = 0.0;
-        for (step, positions) in order.chunks(schedule.batch).enumerate() {
+        for (step, rows) in order.chunks(schedule.batch).enumerate() {
             if stop.load(Relaxed) {
-                break 'epochs;
+                return Ok(false);
             }
             let done = (epoch - 1) * steps + step;
-            optimiser.set_lr(learning_rate(schedule, done, schedule.epochs * steps));
-            let (latent, log_det) = network.latent(&store.batch(positions, network.device())?);
+            let (latent, log_det) = network.latent(&store.batch(rows, network.device())?);
             let loss = flow::loss(&latent, &log_det);
             let value = loss.double_value(&[]);
             if !value.is_finite() {
                 return Err(TrainError::Diverged { value, step, epoch }.into());
             }
-            optimiser.zero_grad();
             loss.backward();
-            optimiser.clip_grad_norm(schedule.clip_norm);
-            optimiser.step();
-            if let Some(average) = &mut average {
-                average.update();
+            let step = Step {
+                learning_rate: learning_rate(schedule, done, all_steps),
+                epsilon: schedule.epsilon,
+                weight_decay: schedule.weight_decay,
+                clip_norm: schedule.clip_norm,
+            };
+            self.adam.step(&mut self.parameters, step);
+            if let Some(average) = &mut self.average {
+                average.update(&mut self.parameters);
             }
-            #[expect(clippy::cast_precision_loss, reason = "a few images")]
-            let share = positions.len() as f64 / order.len() as f64;
-            sum += value * share;
-            let held = best.as_ref().map_or(String::new(), |b| format!(", watched {:.4}", b.watched_loss));
-            progress.set(done + 1, &format!("epoch {epoch}, loss {value:.4}{held}"));
+            sum += value * share(rows.len(), order.len());
+            let held = self.best.as_ref().and_then(|best| best.watched_loss);
+            let held = held.map_or(String::new(), |loss| format!(", watched {loss:.4}"));
+            let note = format!("{}epoch {epoch}, loss {value:.4}{held}", told.prefix);
+            told.progress.set(told.steps_before + done + 1, &note);
         }
-        if let Some(average) = &mut average {
-            average.swap();
-        }
-        let watched_loss = mean_loss(network, store, watched, schedule.batch)?;
-        if !watched_loss.is_finite() {
-            return Err(TrainError::Diverged { value: watched_loss, step: steps, epoch }.into());
-        }
-        losses.push((sum, watched_loss));
-        progress.milestone(
-            epoch * steps,
-            &format!("epoch {epoch} over, loss {sum:.4}, watched {watched_loss:.4}"),
-        );
-        if best.as_ref().is_none_or(|best| watched_loss < best.watched_loss) {
-            best = Some(Best::of(network, epoch, watched_loss));
-        }
-        if let Some(average) = &mut average {
-            average.swap();
-        }
-        let is_over = |best: &Best| schedule.patience.is_some_and(|patience| epoch - best.epoch >= patience);
-        if best.as_ref().is_some_and(is_over) {
-            break;
-        }
+        self.judge(network, plan, sum)?;
+        let watched = self.losses[epoch - 1].watched;
+        let watched = watched.map_or(String::new(), |loss| format!(", watched {loss:.4}"));
+        let note = format!("{}epoch {epoch} over, loss {sum:.4}{watched}", told.prefix);
+        told.progress.milestone(told.steps_before + epoch * steps, &note);
+        Ok(true)
     }
 
-    let Some(best) = best else {
-        return Err(TrainError::Stopped { before: "the first epoch was over" }.into());
-    };
-    best.restore();
-    let stopped = stop.load(Relaxed);
-    progress.finish(&format!("epoch {} is best, watched loss {:.4}", best.epoch, best.watched_loss));
-    Ok(Outcome { losses, epoch_kept: best.epoch, watched_loss: best.watched_loss, stopped })
-}
-
-/// Parameters worth keeping.
-struct Best {
-    epoch: usize,
-    watched_loss: f64,
-    /// Each variable and a copy of its values.
-    parameters: Vec<(Tensor, Tensor)>,
-}
-
-impl Best {
-    fn of(network: &Network, epoch: usize, watched_loss: f64) -> Self {
-        let copy = |variable: Tensor| (variable.shallow_clone(), variable.detach().copy());
-        let parameters = network.flow_store.trainable_variables().into_iter().map(copy).collect();
-        Self { epoch, watched_loss, parameters }
-    }
-
-    fn restore(&self) {
-        tch::no_grad(|| {
-            for (variable, values) in &self.parameters {
-                variable.shallow_clone().copy_(values);
-            }
-        });
+    /// Ends an epoch: what the average is worth, and whether it is the best so far.
+    fn judge(&mut self, network: &Network, plan: &Plan<'_>, trained_on: f64) -> anyhow::Result<()> {
+        let epoch = self.losses.len() + 1;
+        if let Some(average) = &mut self.average {
+            self.parameters.swap(&mut average.values);
+        }
+        let watched = mean_loss(network, plan)?;
+        if let Some(value) = watched.filter(|loss| !loss.is_finite()) {
+            return Err(TrainError::Diverged { value, step: plan.steps(), epoch }.into());
+        }
+        self.losses.push(Losses { trained_on, watched });
+        let best_loss = self.best.as_ref().and_then(|best| best.watched_loss);
+        // Without watched images both are none, and the last epoch is the best.
+        let is_best = match (watched, best_loss) {
+            (Some(watched), Some(best)) => watched < best,
+            (_, None) | (None, _) => true,
+        };
+        if is_best {
+            self.best = Some(Best { epoch, watched_loss: watched, values: self.parameters.values() });
+        }
+        if let Some(average) = &mut self.average {
+            self.parameters.swap(&mut average.values);
+        }
+        Ok(())
     }
 }
 
-fn mean_loss(
-    network: &Network,
-    store: &FeatureStore,
-    positions: &[usize],
-    batch: usize,
-) -> anyhow::Result<f64> {
+/// Of the watched images, if there are any.
+fn mean_loss(network: &Network, plan: &Plan<'_>) -> anyhow::Result<Option<f64>> {
     let _guard = tch::no_grad_guard();
     let mut sum = 0.0;
-    for chunk in positions.chunks(batch) {
-        let (latent, log_det) = network.latent(&store.batch(chunk, network.device())?);
-        #[expect(clippy::cast_precision_loss, reason = "a few images")]
-        let share = chunk.len() as f64 / positions.len() as f64;
-        sum += flow::loss(&latent, &log_det).double_value(&[]) * share;
+    for rows in plan.watched.chunks(plan.schedule.batch) {
+        let (latent, log_det) = network.latent(&plan.store.batch(rows, network.device())?);
+        sum += flow::loss(&latent, &log_det).double_value(&[]) * share(rows.len(), plan.watched.len());
     }
-    Ok(sum)
+    Ok((!plan.watched.is_empty()).then_some(sum))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of images")]
+fn share(part: usize, all: usize) -> f64 {
+    part as f64 / all as f64
 }
 
 /// The learning rate at `step` of `steps`. One cycle (Smith, 2018, <https://arxiv.org/abs/1803.09820>): up from

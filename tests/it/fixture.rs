@@ -14,7 +14,8 @@ use csflowd::engine::{Detector, Engine};
 use csflowd::frame::{Picture, PixelFormat, Size};
 use csflowd::model::architecture::Architecture;
 use csflowd::model::bundle;
-use csflowd::model::bundle::manifest::{Manifest, MapKind, Provenance, ScoreKind, Scoring, SelfTest};
+use csflowd::model::bundle::manifest::{Manifest, MapKind, ScoreKind, Scoring, SelfTest};
+use csflowd::model::bundle::provenance::{Fingerprints, Provenance};
 use csflowd::model::flow::FlowConfig;
 use csflowd::model::network::{Network, draw_permutations};
 use csflowd::model::preprocess::{self, Preprocess};
@@ -143,18 +144,23 @@ fn provenance(images: usize) -> Provenance {
     Provenance {
         data_sha256: "0".repeat(64),
         images,
+        parts: images,
         trained_on: 0,
         watched: 0,
         held_out: images,
+        folds: 0,
         seed: SEED,
         epochs_asked: 0,
         epoch_kept: 0,
-        watched_loss: 0.0,
+        watched_loss: None,
+        augmentation: None,
+        warm_start: None,
         backbone_sha256: "0".repeat(64),
         command: "drawn for tests".into(),
         software: "csflowd".into(),
         libtorch: "2.11.0".into(),
         created: "2026-01-01T00:00:00Z".into(),
+        fingerprints: Fingerprints::default(),
     }
 }
 

@@ -2,9 +2,13 @@
 //! of EfficientNet-Lite0; where they are not installed each test says so and passes.
 
 mod ablation;
+mod folds;
 mod refused;
+mod resumed;
 mod stopped;
+mod suspects;
 mod used;
+mod warm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +20,8 @@ use serde_json::Value;
 
 use crate::cli::{draw, run};
 
-const TRAIN: [&str; 9] =
-    ["train", "--data", "parts", "--out", "part.csflow", "--epochs", "3", "--device", "cpu"];
+const TRAIN: [&str; 11] =
+    ["train", "--data", "parts", "--out", "part.csflow", "--epochs", "3", "--device", "cpu", "--folds", "0"];
 
 /// A folder with `parts` and the bundle `part.csflow` trained on them.
 struct Trained {
@@ -70,10 +74,17 @@ fn training_tells_its_steps_and_the_threshold_with_its_guarantee() {
         assert!(told.contains(&format!("epoch {epoch} over, loss ")), "{told}");
     }
     assert!(told.contains("images done in") && told.contains("12 images of 160x160"), "{told}");
-    assert!(told.contains("the target of 1 % needs 299 held-out good images; 4 carry no more"), "{told}");
+    assert!(told.contains("12 good images: 8 to train on, 0 watched, 4 held out"), "{told}");
+    assert!(told.contains("4 parts to calibrate on carry an overkill of at most 52.7 % with 95 %"), "{told}");
+    assert!(told.contains("note: 12 good images are few to learn from"), "{told}");
     let (manifest, _) = taken_apart(&folder.join("part.csflow"));
     assert_eq!(manifest["calibration"]["n"], 4);
-    assert_eq!(manifest["provenance"]["epochs_asked"], 3);
+    let provenance = &manifest["provenance"];
+    assert_eq!((&provenance["epochs_asked"], &provenance["parts"]), (&3.into(), &12.into()));
+    let used = ["trained_on", "watched", "held_out"]
+        .map(|role| provenance["fingerprints"][role].as_array().unwrap());
+    assert_eq!(used.map(Vec::len), [8, 0, 4]);
+    assert!(!folder.join("part.csflow.training").exists(), "the state of a training that is over");
 }
 
 #[test]

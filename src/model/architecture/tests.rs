@@ -73,9 +73,9 @@ fn hidden_layers_that_no_machine_holds_are_refused() {
 }
 
 #[test]
-fn two_architectures_part_at_the_first_number_that_differs_and_not_at_the_preset_s_name() {
+fn two_architectures_part_at_every_number_that_differs_and_not_at_the_preset_s_name() {
     let lite = Preset::Lite.architecture();
-    assert_eq!(lite.compare(&Architecture { preset: "other".into(), ..lite.clone() }), Ok(()));
+    assert_eq!(lite.differences(&Architecture { preset: "other".into(), ..lite.clone() }), []);
     let wide = FlowConfig { hidden: 128, ..lite.flow.clone() };
     for (other, expected) in [
         (Preset::Paper.architecture(), "architecture.backbone is efficientnet_b5, not efficientnet_lite0"),
@@ -83,6 +83,10 @@ fn two_architectures_part_at_the_first_number_that_differs_and_not_at_the_preset
         (with(Features::Pyramid, 2), "architecture.flow.channels is [192, 192], not [192, 192, 192]"),
         (Architecture { flow: wide, ..lite.clone() }, "architecture.flow.hidden is 128, not 64"),
     ] {
-        assert_eq!(lite.compare(&other).unwrap_err().to_string(), expected);
+        assert!(lite.differences(&other).iter().any(|one| one.to_string() == expected), "{expected}");
     }
+    let narrow = FlowConfig { hidden: 8, kernels: vec![3], ..lite.flow.clone() };
+    let other = Architecture { input_px: 512, flow: narrow, ..lite.clone() };
+    let keys: Vec<_> = lite.differences(&other).iter().map(|one| one.key).collect();
+    assert_eq!(keys, ["input_px", "flow.hidden", "flow.kernels"]);
 }

@@ -9,7 +9,8 @@ use tch::{Device, Tensor};
 use crate::calibrate::evidence::Evidence;
 use crate::calibrate::{Shortfall, Target, calibrate};
 use crate::model::architecture::Architecture;
-use crate::model::bundle::manifest::{Manifest, MapKind, Provenance, ScoreKind, Scoring, SelfTest};
+use crate::model::bundle::manifest::{Manifest, MapKind, ScoreKind, Scoring, SelfTest};
+use crate::model::bundle::provenance::{Fingerprints, Provenance};
 use crate::model::flow::FlowConfig;
 use crate::model::network::{Network, draw_permutations};
 use crate::model::preprocess::{self, Preprocess};
@@ -101,17 +102,27 @@ fn provenance() -> Provenance {
     Provenance {
         data_sha256: "00".repeat(32),
         images: 12,
+        parts: 11,
         trained_on: 4,
         watched: 4,
         held_out: 4,
+        folds: 0,
         seed: 1,
         epochs_asked: 3,
         epoch_kept: 2,
-        watched_loss: 0.1 + 0.2,
+        watched_loss: Some(0.1 + 0.2),
+        augmentation: None,
+        warm_start: None,
         backbone_sha256: "11".repeat(32),
         command: "csflowd train".into(),
         software: "csflowd".into(),
         libtorch: "2.11.0".into(),
         created: "2026-01-02T03:04:05Z".into(),
+        fingerprints: Fingerprints {
+            trained_on: vec!["0123456789abcdef".into()],
+            watched: vec!["1123456789abcdef".into()],
+            held_out: vec!["2123456789abcdef".into()],
+            inherited: vec!["3123456789abcdef".into()],
+        },
     }
 }

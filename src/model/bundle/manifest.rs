@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibrate::Calibration;
 use crate::model::architecture::Architecture;
+use crate::model::bundle::provenance::Provenance;
 use crate::model::preprocess::Preprocess;
 
 /// The bundle format that this build writes and reads.
@@ -51,31 +52,6 @@ pub struct SelfTest {
     pub scores: Vec<f64>,
     /// Largest difference allowed, relative to the expected score.
     pub tolerance: f64,
-}
-
-/// Where the bundle came from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Provenance {
-    /// Over names and contents of all training images.
-    pub data_sha256: String,
-    pub images: usize,
-    /// Good images trained on, watched for the best epoch, and held out for calibration.
-    pub trained_on: usize,
-    pub watched: usize,
-    pub held_out: usize,
-    pub seed: u64,
-    pub epochs_asked: usize,
-    /// The epoch whose parameters were kept, from 1; 0 is the untrained flow.
-    pub epoch_kept: usize,
-    /// Loss of the watched images at that epoch.
-    pub watched_loss: f64,
-    pub backbone_sha256: String,
-    pub command: String,
-    pub software: String,
-    pub libtorch: String,
-    /// RFC 3339, UTC.
-    pub created: String,
 }
 
 impl Manifest {

@@ -1,12 +1,10 @@
 //! From a trained network to a bundle on disk, whole or not at all.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, View};
 use tch::{Device, Tensor};
 
 use crate::digest;
@@ -14,7 +12,8 @@ use crate::model::bundle::BundleError;
 use crate::model::bundle::envelope::Envelope;
 use crate::model::bundle::manifest::Manifest;
 use crate::model::network::Network;
-use crate::model::weights::{self, Weights, WeightsError};
+use crate::model::weights::writing::Stored;
+use crate::model::weights::{Weights, WeightsError};
 
 /// Writes to a temporary file beside `file`, which then takes its name. The same values give the same bytes.
 pub fn write(
@@ -100,39 +99,4 @@ fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
         drop(fs::remove_file(&temporary));
     }
     written
-}
-
-/// A tensor as the safetensors crate wants to see it.
-struct Stored {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl Stored {
-    fn new(tensor: &Tensor) -> Self {
-        Self {
-            dtype: weights::dtype(tensor.kind()).expect("bundles hold f32, i64 and u8"),
-            shape: tensor.size().into_iter().map(|n| usize::try_from(n).expect("a size")).collect(),
-            bytes: weights::to_bytes(tensor),
-        }
-    }
-}
-
-impl View for Stored {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
 }

@@ -37,7 +37,7 @@ const KNOWS: [(&str, &[&str]); 21] = [
 ];
 
 /// Libraries with a room of their own.
-const SPEAKS_TO: [(&str, &[&str]); 16] = [
+const SPEAKS_TO: [(&str, &[&str]); 18] = [
     ("gstreamer", &["capture"]),
     ("gstreamer_app", &["capture"]),
     ("gstreamer_video", &["capture"]),
@@ -45,6 +45,8 @@ const SPEAKS_TO: [(&str, &[&str]); 16] = [
     ("schemars", &["config", "publish"]),
     ("tch", &["engine", "model", "train"]),
     ("safetensors", &["model"]),
+    ("rustix", &["train"]),
+    ("tempfile", &["train"]),
     ("libloading", &["engine"]),
     ("imageproc", &["inspect", "verdict"]),
     ("tracing_subscriber", &["telemetry"]),
@@ -135,7 +137,18 @@ fn what_is_published_is_laid_out_apart_from_what_is_meant() {
     let writers = rooms_with(&["Serialize"]);
     assert_eq!(
         writers,
-        ["bench", "calibrate", "cli", "evaluate", "inspect", "model", "publish", "recalibrate", "synth"]
+        [
+            "bench",
+            "calibrate",
+            "cli",
+            "evaluate",
+            "inspect",
+            "model",
+            "publish",
+            "recalibrate",
+            "synth",
+            "train"
+        ]
     );
 }
 

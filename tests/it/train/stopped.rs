@@ -21,7 +21,7 @@ impl Training {
     fn start(folder: &Path) -> Self {
         draw(&folder.join("parts"), 32, 96);
         let mut child = csflowd(folder)
-            .args(["train", "--data", "parts", "--out", "part.csflow", "--epochs", "1000"])
+            .args(["train", "--data", "parts", "--out", "part.csflow", "--epochs", "1000", "--folds", "0"])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
