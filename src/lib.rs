@@ -53,6 +53,7 @@ pub mod ledger;
 pub mod model;
 pub mod progress;
 pub mod publish;
+pub mod roi;
 pub mod shutdown;
 pub mod synth;
 pub mod telemetry;
