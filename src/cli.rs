@@ -4,6 +4,7 @@ pub mod bench;
 pub mod evaluate;
 pub mod exit;
 pub mod inspect;
+pub mod product;
 pub mod run;
 pub mod schema;
 pub mod synth;

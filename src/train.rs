@@ -16,8 +16,10 @@ pub mod features;
 pub mod held_out;
 pub mod images;
 pub mod optimise;
+pub mod scoring;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -25,12 +27,15 @@ use crate::calibrate::{Calibration, Target};
 use crate::clock::Clock;
 use crate::config::engine::Device;
 use crate::dataset;
-use crate::engine::{Engine, cuda};
-use crate::model::bundle::manifest::{Manifest, MapKind, Provenance, ScoreKind, Scoring};
+use crate::engine::{Detector, Engine, cuda};
+use crate::model::bundle::manifest::{Manifest, Provenance};
 use crate::model::bundle::writing;
 use crate::model::network::{Network, draw_permutations};
 use crate::model::preprocess::Preprocess;
 use crate::model::preset::{Preset, Schedule};
+use crate::model::score::method::Method;
+use crate::model::score::scoring::Scoring;
+use crate::roi::Roi;
 use crate::train::images::Parts;
 use crate::train::optimise::{Outcome, Plan};
 
@@ -50,6 +55,9 @@ pub struct Options {
     /// None looks where `make setup` and the package put them.
     pub backbone_weights: Option<PathBuf>,
     pub target: Target,
+    pub method: Method,
+    /// What counts of each image; None is the whole.
+    pub roi: Option<Arc<Roi>>,
     /// The command as given, for the bundle's provenance.
     pub command: String,
 }
@@ -61,6 +69,7 @@ pub struct Summary {
     pub watched: usize,
     pub held_out: usize,
     pub outcome: Outcome,
+    pub scoring: Scoring,
     pub calibration: Calibration,
     pub feature_time: Duration,
     pub training_time: Duration,
@@ -73,18 +82,21 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     let start = clock.now();
     let architecture = options.preset.architecture();
     let schedule = options.schedule();
+    let roi = options.roi.as_deref();
 
     // Whatever can be wrong with the input is found here, before anything takes long.
     destination::check(&options.out)?;
+    let area = scoring::area(roi, &architecture)?;
     let images = dataset::training_images(&options.data)?;
     let (device, device_name) = cuda::open(options.device)?;
     tch::manual_seed(i64::from_ne_bytes(options.seed.to_ne_bytes()));
     let mut network = Network::new(&architecture, draw_permutations(&architecture, options.seed), device);
     let backbone_sha256 = extract::load_backbone(&network, options.backbone_weights.as_deref())?;
-    images::look_over(&images, architecture.input_px, stop)?;
+    images::look_over(&images, architecture.input_px, roi, stop)?;
     let data_sha256 = dataset::data_sha256(&options.data, &images)?;
 
     let parts = Parts::of(&images, options.seed);
+    options.method.check(parts.watched.len())?;
     let fitted = [parts.trained_on.as_slice(), parts.watched.as_slice()].concat();
     let store = extract::extract(&mut network, &fitted, parts.trained_on.len(), stop)?;
     let extracted = clock.now();
@@ -97,16 +109,18 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
         seed: options.seed,
     };
     let outcome = optimise::run(&network, &plan, stop)?;
+    network.scorer = scoring::fit(&network, &store, &plan.watched, options, area.as_ref())?;
     drop(store);
     let trained = clock.now();
 
     let mut engine = Engine::new(network, Preprocess::known(), device_name);
+    engine.set_roi(roi)?;
     let calibration = held_out::calibrate(&mut engine, &parts.held_out, options.target, clock)?;
     let (pictures, self_test) = held_out::self_test(&engine, &parts.held_out)?;
     let manifest = Manifest {
         architecture,
         preprocess: Preprocess::known(),
-        scoring: Scoring { score: ScoreKind::Mean, map: MapKind::MeanOfScales },
+        scoring: engine.network().scorer.scoring.clone(),
         calibration: calibration.clone(),
         self_test,
         provenance: Provenance {
@@ -132,6 +146,7 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
         watched: parts.watched.len(),
         held_out: parts.held_out.len(),
         outcome,
+        scoring: manifest.scoring,
         calibration,
         feature_time: extracted.since(start),
         training_time: trained.since(extracted),

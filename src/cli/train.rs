@@ -1,5 +1,7 @@
 //! `csflowd train`.
 
+mod scoring;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +19,8 @@ use crate::progress::say;
 use crate::train::{self, Options};
 
 use super::exit;
+use super::product::ProductFile;
+use scoring::ScoringArguments;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -47,6 +51,10 @@ pub(super) struct Arguments {
     /// How sure that must be
     #[arg(long, default_value = "95%", value_name = "SHARE")]
     confidence: Share,
+    #[command(flatten)]
+    scoring: ScoringArguments,
+    #[command(flatten)]
+    product: ProductFile,
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
@@ -54,6 +62,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     // The second Ctrl-C does not wait for the best epoch to be written.
     signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, stop.clone())?;
     signal_hook::flag::register(signal_hook::consts::SIGINT, stop.clone())?;
+    let product = arguments.product.read()?;
     let options = Options {
         data: arguments.data,
         out: arguments.out,
@@ -63,6 +72,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         device: arguments.device,
         backbone_weights: arguments.backbone_weights,
         target: Target { overkill: arguments.target_overkill, confidence: arguments.confidence },
+        method: arguments.scoring.method(arguments.preset),
+        roi: product.and_then(|product| product.roi),
         command: std::env::args_os()
             .map(|argument| argument.to_string_lossy().into_owned())
             .collect::<Vec<_>>()

@@ -8,6 +8,7 @@ use super::*;
 use crate::calibrate::{Target, calibrate};
 use crate::clock::SystemClock;
 use crate::engine::{Batch, EngineError, Measured};
+use crate::roi::Roi;
 use crate::verdict::Threshold;
 use crate::verdict::regions::AnomalyMap;
 
@@ -15,7 +16,15 @@ use crate::verdict::regions::AnomalyMap;
 struct Scripted;
 
 impl Detector for Scripted {
+    fn set_roi(&mut self, _: Option<&Roi>) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn measure(&mut self, pictures: &[Picture<'_>], _: &dyn Clock) -> Result<Batch, EngineError> {
+        let expected = Size { width: 80, height: 40 };
+        if let Some(odd) = pictures.iter().find(|picture| picture.size != expected) {
+            return Err(EngineError::WrongSize { found: odd.size, expected });
+        }
         let measured = pictures.iter().map(|picture| {
             let grey = picture.pixels[0];
             let map = AnomalyMap { width: 2, height: 1, values: vec![0.0, f32::from(grey)] };
@@ -78,6 +87,27 @@ fn each_image_gets_its_own_answer_even_beside_a_broken_one() {
         assert!(line.starts_with(expected), "{line}");
     }
     assert!(lines[1].ends_with("broken.png: is not a PNG, JPEG, BMP or TIFF file"));
+}
+
+#[test]
+fn an_image_that_the_roi_is_not_drawn_on_is_told_and_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = Rules {
+        judge: Judge::new(Threshold::new(100.0).unwrap(), 0.0).unwrap(),
+        regions: RegionRule { map_threshold: 100.0, min_area_px: 0.0 },
+        calibration: None,
+    };
+    let odd = folder.path().join("odd.png");
+    RgbImage::new(40, 40).save(&odd).unwrap();
+    let images = [odd, picture(folder.path(), 50)];
+    let found = run(&mut Scripted, rules, &images, None, &mut |_| {}, &SystemClock::start()).unwrap();
+    let codes: Vec<_> = found.images.iter().map(|i| (i.evaluation, i.code)).collect();
+    assert_eq!((codes, found.unreadable), (vec![(0, 11), (1, 0)], 1));
+    let error = found.images[0].error.as_ref().unwrap();
+    assert!(
+        error.ends_with("odd.png: the picture is 40x40, but the product's ROI is drawn on 80x40"),
+        "{error}"
+    );
 }
 
 #[test]

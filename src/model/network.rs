@@ -7,9 +7,11 @@ use crate::model::backbone::Backbone;
 use crate::model::flow::{Flow, Permutation};
 use crate::model::preset::Architecture;
 use crate::model::pyramid::pyramid;
+use crate::model::score::Reading;
+use crate::model::score::scorer::Scorer;
 use crate::model::weights::{Weights, WeightsError};
 use crate::model::whitening::Whitening;
-use crate::model::{SCALES, Scales, score};
+use crate::model::{SCALES, Scales};
 
 /// The plain network on one device. Everything fast is compared with it.
 #[derive(Debug)]
@@ -18,19 +20,11 @@ pub struct Network {
     pub permutations: Vec<Permutation>,
     /// None is the identity.
     pub whitening: Option<Whitening>,
+    pub scorer: Scorer,
     pub backbone_store: VarStore,
     pub flow_store: VarStore,
     backbone: Backbone,
     flow: Flow,
-}
-
-/// What the network says about `B` pictures.
-#[derive(Debug)]
-pub struct Reading {
-    /// `[B]`.
-    pub scores: Tensor,
-    /// `[B, H, W]`, the anomaly map: see [`score::anomaly_map`].
-    pub maps: Tensor,
 }
 
 impl Network {
@@ -41,7 +35,8 @@ impl Network {
         let flow_store = VarStore::new(device);
         let flow = Flow::new(&flow_store.root(), &architecture.flow, &permutations);
         let architecture = architecture.clone();
-        Self { architecture, permutations, whitening: None, backbone_store, flow_store, backbone, flow }
+        let (whitening, scorer) = (None, Scorer::plain());
+        Self { architecture, permutations, whitening, scorer, backbone_store, flow_store, backbone, flow }
     }
 
     /// A network that is as fast as a trained one and whose scores mean nothing.
@@ -78,15 +73,24 @@ impl Network {
         }
     }
 
-    /// Normalised pictures to scores and maps.
+    /// Normalised pictures to scores and maps, of what counts.
     pub fn read(&self, input: &Tensor) -> Reading {
+        self.scorer.read(&self.run(input))
+    }
+
+    /// The same as if the whole picture counted.
+    pub fn read_whole(&self, input: &Tensor) -> Reading {
+        self.scorer.read_whole(&self.run(input))
+    }
+
+    /// Normalised pictures to latent values, without the determinant.
+    fn run(&self, input: &Tensor) -> Scales {
         let features = self.features(input);
         let features = match &self.whitening {
             None => features,
             Some(whitening) => whitening.forward(&features),
         };
-        let (latent, _) = self.flow.forward(&features);
-        Reading { scores: score::mean_score(&latent), maps: score::anomaly_map(&score::cell_maps(&latent)) }
+        self.flow.forward(&features).0
     }
 
     pub fn device(&self) -> Device {

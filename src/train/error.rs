@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::frame::Size;
 use crate::model::backbone::BackboneKind;
 
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,8 @@ pub enum TrainError {
     Out { file: PathBuf, problem: String, source: Option<io::Error> },
     #[error("no weights of {}: {}", .kind.name(), remedy(*.kind))]
     NoWeights { kind: BackboneKind },
+    #[error("image {}: is {found}, but the product's ROI is drawn on {expected}", .file.display())]
+    RoiSize { file: PathBuf, found: Size, expected: Size },
     #[error("stopped before {before}; nothing was written")]
     Stopped { before: &'static str },
     #[error(

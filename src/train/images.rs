@@ -7,6 +7,7 @@ use crate::dataset;
 use crate::frame::{Picture, PixelFormat, Size};
 use crate::image_file::{self, ImageFileError};
 use crate::progress::{Progress, say};
+use crate::roi::Roi;
 use crate::train::error::TrainError;
 
 /// Share of the good images held out for calibration.
@@ -39,7 +40,7 @@ impl Parts {
 
 /// Looks at every file, and tells if they differ in size, since all are stretched to a square of `side` pixels.
 /// One unreadable image among thousands should be named now and not after an hour of features.
-pub fn look_over(images: &[PathBuf], side: i64, stop: &AtomicBool) -> anyhow::Result<()> {
+pub fn look_over(images: &[PathBuf], side: i64, roi: Option<&Roi>, stop: &AtomicBool) -> anyhow::Result<()> {
     let mut progress = Progress::start("images", images.len());
     let mut sizes: Vec<Size> = Vec::new();
     for (i, file) in images.iter().enumerate() {
@@ -47,6 +48,9 @@ pub fn look_over(images: &[PathBuf], side: i64, stop: &AtomicBool) -> anyhow::Re
             return Err(TrainError::Stopped { before: "training began" }.into());
         }
         let size = image_file::probe(file)?;
+        if let Some(roi) = roi.filter(|roi| roi.size() != size) {
+            return Err(TrainError::RoiSize { file: file.clone(), found: size, expected: roi.size() }.into());
+        }
         if !sizes.contains(&size) {
             sizes.push(size);
         }

@@ -13,11 +13,12 @@ use csflowd::engine::{Detector, Engine};
 use csflowd::frame::{Picture, PixelFormat, Size};
 use csflowd::model::backbone::BackboneKind;
 use csflowd::model::bundle;
-use csflowd::model::bundle::manifest::{Manifest, MapKind, Provenance, ScoreKind, Scoring, SelfTest};
+use csflowd::model::bundle::manifest::{Manifest, Provenance, SelfTest};
 use csflowd::model::flow::FlowConfig;
 use csflowd::model::network::{Network, draw_permutations};
 use csflowd::model::preprocess::{self, Preprocess};
 use csflowd::model::preset::Architecture;
+use csflowd::model::score::scoring::Scoring;
 use csflowd::model::whitening::Moments;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -75,7 +76,7 @@ fn make() -> Vec<u8> {
     let manifest = Manifest {
         architecture: engine.network().architecture.clone(),
         preprocess: Preprocess::known(),
-        scoring: Scoring { score: ScoreKind::Mean, map: MapKind::MeanOfScales },
+        scoring: Scoring::plain(),
         calibration: calibrate(&scores, &maxima, Target::default()).unwrap(),
         self_test: SelfTest { scores: engine.self_test_scores(&self_test).unwrap(), tolerance: 1e-3 },
         provenance: provenance(parts.len()),

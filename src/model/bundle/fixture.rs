@@ -8,11 +8,12 @@ use tch::{Device, Kind, Tensor};
 
 use crate::calibrate::{Target, calibrate};
 use crate::model::backbone::BackboneKind;
-use crate::model::bundle::manifest::{Manifest, MapKind, Provenance, ScoreKind, Scoring, SelfTest};
+use crate::model::bundle::manifest::{Manifest, Provenance, SelfTest};
 use crate::model::flow::FlowConfig;
 use crate::model::network::{Network, draw_permutations};
 use crate::model::preprocess::{self, Preprocess};
 use crate::model::preset::Architecture;
+use crate::model::score::scoring::Scoring;
 use crate::model::whitening::Whitening;
 
 const SIDE: i64 = 128;
@@ -43,7 +44,7 @@ impl Fixture {
         let manifest = Manifest {
             architecture,
             preprocess: Preprocess::known(),
-            scoring: Scoring { score: ScoreKind::Mean, map: MapKind::MeanOfScales },
+            scoring: Scoring::plain(),
             calibration: calibrate(&[1.0, 2.0, 1.5, 0.1], &[4.0, 3.0, 5.0, 0.3], Target::default()).unwrap(),
             self_test: SelfTest { scores, tolerance: 1e-3 },
             provenance: provenance(),
@@ -60,7 +61,7 @@ impl Fixture {
 pub(crate) fn score(network: &Network, picture: &Tensor) -> f64 {
     let _guard = tch::no_grad_guard();
     let input = preprocess::normalise(picture, &Preprocess::known(), network.device());
-    network.read(&input).scores.double_value(&[0])
+    network.read_whole(&input).scores.double_value(&[0])
 }
 
 /// Random parameters, not libtorch's: its generator belongs to the whole process.

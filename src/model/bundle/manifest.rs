@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::Calibration;
+use crate::model::SCALES;
 use crate::model::preprocess::Preprocess;
 use crate::model::preset::Architecture;
+use crate::model::score::scoring::Scoring;
 
 /// The bundle format that this build writes and reads.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 
 /// Everything about a trained product that is not a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,28 +21,6 @@ pub struct Manifest {
     pub calibration: Calibration,
     pub self_test: SelfTest,
     pub provenance: Provenance,
-}
-
-/// How latent values become a score and a map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scoring {
-    pub score: ScoreKind,
-    pub map: MapKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScoreKind {
-    /// Mean of `z^2 / 2` over everything.
-    Mean,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MapKind {
-    /// Mean of the three scales' cell maps.
-    MeanOfScales,
 }
 
 /// Pictures whose scores are known: every load on every device must find them again.
@@ -85,6 +65,7 @@ impl Manifest {
         if self.preprocess != Preprocess::known() {
             return Err("preprocess: this csflowd does not prepare pictures that way".into());
         }
+        self.scoring.check(SCALES)?;
         let SelfTest { scores, tolerance } = &self.self_test;
         if scores.is_empty() || !scores.iter().all(|score| score.is_finite()) {
             return Err("self_test.scores: must be finite and at least one".into());
