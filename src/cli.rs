@@ -1,5 +1,6 @@
 //! Arguments, one match, exit code. Each command's own arguments and what it prints stand in its file.
 
+pub mod architecture;
 pub mod bench;
 pub mod evaluate;
 pub mod exit;

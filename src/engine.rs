@@ -14,13 +14,13 @@ use crate::clock::Clock;
 use crate::config::engine::Device;
 use crate::engine::cuda::DeviceError;
 use crate::frame::{Picture, Size};
+use crate::model::architecture::Architecture;
 use crate::model::bundle::roi::RoiError;
 use crate::model::bundle::{Bundle, BundleError};
 use crate::model::network::Network;
 use crate::model::preprocess::{self, Preprocess};
-use crate::model::preset::Architecture;
 use crate::model::score::Reading;
-use crate::model::score::area::{self, Area};
+use crate::model::score::area::{Area, Grids};
 use crate::model::weights::{self, Weights};
 use crate::roi::Roi;
 use crate::verdict::regions::AnomalyMap;
@@ -202,7 +202,7 @@ impl Engine {
 
 impl Detector for Engine {
     fn set_roi(&mut self, roi: Option<&Roi>) -> Result<(), EngineError> {
-        let (grids, device) = (area::grids(&self.network.architecture), self.network.device());
+        let (grids, device) = (Grids::of(&self.network.architecture), self.network.device());
         let area = self.guarded(|| roi.map(|roi| Area::new(roi, &grids, device)).transpose())?;
         let area = area.map_err(|no_cell| EngineError::Failed(format!("the ROI {no_cell}")))?;
         self.network.scorer.set_area(area);

@@ -4,15 +4,18 @@
 //!  frame ─▶ preprocess ─▶ pyramid ─▶ backbone (one for all scales) ─▶ whitening ─▶ flow ─▶ z ─▶ score, maps
 //! ```
 //!
+//! The whitening and all that [`architecture`] can name beside the preset `paper` are ours.
+//!
 //! CS-Flow: Rudolph, Wehrbein, Rosenhahn, Wandt, "Fully Convolutional Cross-Scale-Flows for Image-based
 //! Defect Detection", WACV 2022, <https://arxiv.org/abs/2110.02855>. "Research code" below means
 //! <https://github.com/marco-rudolph/cs-flow> at commit 88a13b8.
 //!
 //! Nothing here knows threads, files (but for [`bundle`] and [`weights`]) or time.
 
+pub mod architecture;
 pub mod backbone;
 pub mod bundle;
-
+pub mod features;
 pub mod flow;
 pub mod network;
 pub mod preprocess;
@@ -24,13 +27,13 @@ pub mod whitening;
 
 use tch::Tensor;
 
-/// Image scales, and so feature maps, of the network: full, half and quarter size.
-pub const SCALES: usize = 3;
+/// Most scales, and so feature maps, of a network. The paper has as many.
+pub const MAX_SCALES: usize = 3;
 
 /// One tensor for each scale, the largest first.
-pub type Scales = [Tensor; SCALES];
+pub type Scales = Vec<Tensor>;
 
 /// The same shallow copies: tensors of tch share storage.
-pub fn share(scales: &Scales) -> Scales {
-    std::array::from_fn(|s| scales[s].shallow_clone())
+pub fn share(scales: &[Tensor]) -> Scales {
+    scales.iter().map(Tensor::shallow_clone).collect()
 }

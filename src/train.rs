@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::engine::Device;
 use crate::dataset;
 use crate::engine::{Detector, Engine, cuda};
+use crate::model::architecture::Architecture;
 use crate::model::bundle::manifest::{Manifest, Provenance};
 use crate::model::bundle::writing;
 use crate::model::network::{Network, draw_permutations};
@@ -48,6 +49,8 @@ pub struct Options {
     pub data: PathBuf,
     pub out: PathBuf,
     pub preset: Preset,
+    /// The preset's, or one with changes.
+    pub architecture: Architecture,
     /// None takes the preset's.
     pub epochs: Option<usize>,
     pub seed: u64,
@@ -80,7 +83,7 @@ pub struct Summary {
 /// before there is one, nothing is written.
 pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::Result<Summary> {
     let start = clock.now();
-    let architecture = options.preset.architecture();
+    let architecture = options.architecture.clone();
     let schedule = options.schedule();
     let roi = options.roi.as_deref();
 

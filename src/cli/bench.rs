@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::architecture::Changes;
 use super::{exit, load, print, print_json};
 use crate::bench::{self, Figures, Load};
 use crate::clock::{Clock, SystemClock};
@@ -18,11 +19,13 @@ use crate::verdict::{Judge, Threshold};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Measure this bundle
-    #[arg(long, value_name = "FILE.csflow", conflicts_with = "preset")]
+    #[arg(long, value_name = "FILE.csflow", conflicts_with_all = ["preset", "ablation"])]
     bundle: Option<PathBuf>,
     /// Measure an untrained network of this size
     #[arg(long, default_value = "lite", value_parser = super::preset())]
     preset: Preset,
+    #[command(flatten)]
+    changes: Changes,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
@@ -71,11 +74,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let rule = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
         (file.display().to_string(), engine, calibration.judge(), rule)
     } else {
-        let engine = Engine::untrained(&arguments.preset.architecture(), arguments.device)?;
+        let architecture = arguments.changes.apply(arguments.preset)?;
+        let engine = Engine::untrained(&architecture, arguments.device)?;
         let threshold = Threshold::new(1.0).expect("finite");
         let judge = Judge::new(threshold, 0.0).expect("no guard band");
         let rule = RegionRule { map_threshold: 2.0, min_area_px: 0.0 };
-        (arguments.preset.name().to_owned(), engine, judge, rule)
+        (architecture.preset, engine, judge, rule)
     };
     let load_s = clock.now().since(start).as_secs_f64();
     let load = Load { frame: arguments.frame, batch: arguments.batch.into(), runs: arguments.runs as usize };

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use super::OutputError;
+use super::architecture::BadChange;
 use crate::config::problem::Problems;
 use crate::daemon::DaemonError;
 use crate::dataset::DatasetError;
@@ -72,6 +73,7 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
         || cause.is::<WeightsError>();
     let codes = [
         (is_input, NO_INPUT),
+        (cause.is::<BadChange>(), USAGE),
         (cause.is::<MethodError>(), NO_INPUT),
         (cause.is::<DeviceError>() || cause.is::<RoiError>() || cause.is::<RoiTooSmall>(), CONFIG),
         (cause.is::<Problems>(), CONFIG),

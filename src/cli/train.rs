@@ -18,6 +18,7 @@ use crate::model::preset::Preset;
 use crate::progress::say;
 use crate::train::{self, Options};
 
+use super::architecture::Changes;
 use super::exit;
 use super::product::ProductFile;
 use scoring::ScoringArguments;
@@ -33,6 +34,8 @@ pub(super) struct Arguments {
     /// Size of the network
     #[arg(long, default_value = "lite", value_parser = super::preset())]
     preset: Preset,
+    #[command(flatten)]
+    changes: Changes,
     /// Passes over the images [default: the preset's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: Option<u32>,
@@ -67,6 +70,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         data: arguments.data,
         out: arguments.out,
         preset: arguments.preset,
+        architecture: arguments.changes.apply(arguments.preset)?,
         epochs: arguments.epochs.map(|epochs| epochs as usize),
         seed: arguments.seed,
         device: arguments.device,

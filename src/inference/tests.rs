@@ -10,6 +10,7 @@ use crate::calibrate::{Target, calibrate};
 use crate::clock::Moment;
 use crate::engine::Batch;
 use crate::frame::{BufferPool, CameraId, Image, PixelFormat, Size, Trigger, TriggerKey};
+use crate::model::score::area::Grids;
 use crate::roi::Shapes;
 use crate::verdict::Threshold;
 use crate::verdict::regions::AnomalyMap;
@@ -96,7 +97,7 @@ fn rules_with(threshold: f64, roi: Option<Arc<Roi>>) -> Rules {
         roi,
     };
     let calibration = calibrate(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0], Target::default()).unwrap();
-    let calibrated_roi = CalibratedRoi::new(None, vec![[1, 1]]);
+    let calibrated_roi = CalibratedRoi::new(None, Grids { cells: vec![[1, 1]], steps: 8 });
     Rules::new(&product, (calibration, calibrated_roi), Recipe::default()).unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! The feature extractor: an EfficientNet up to the end of its sixth stage, stride 32, weights frozen.
+//! The feature extractor: an EfficientNet up to the end of its sixth stage or less, weights frozen.
 //!
 //! EfficientNet: Tan, Le, 2019, <https://arxiv.org/abs/1905.11946>. The widths and depths of all members come
 //! from one table, [`stages`].
@@ -14,9 +14,6 @@ use crate::model::backbone::lite::Lite;
 use crate::model::backbone::stages::{STAGES, STAGES_USED, Scaling};
 use crate::model::backbone::wide::Wide;
 
-/// Pixels of the input to one cell of the feature map, in each direction.
-pub const STRIDE: i64 = 32;
-
 /// The members that csflowd knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,12 +26,21 @@ pub enum BackboneKind {
 
 /// A backbone with its parameters under the names of the state dict they come from.
 #[derive(Debug)]
-pub enum Backbone {
+pub struct Backbone {
+    trunk: Trunk,
+    taps: Vec<usize>,
+}
+
+#[derive(Debug)]
+enum Trunk {
     Lite(Lite),
     Wide(Wide),
 }
 
 impl BackboneKind {
+    pub const ALL: [Self; 4] =
+        [Self::EfficientnetLite0, Self::EfficientnetLite1, Self::EfficientnetLite2, Self::EfficientnetB5];
+
     /// As it stands in bundles and file names.
     pub fn name(self) -> &'static str {
         match self {
@@ -45,10 +51,19 @@ impl BackboneKind {
         }
     }
 
-    /// Channels of the feature maps.
-    pub fn channels(self) -> i64 {
-        let last = STAGES[STAGES_USED - 1].channels;
-        self.scaling().channels(last)
+    /// For people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::EfficientnetLite0 => "EfficientNet-Lite0",
+            Self::EfficientnetLite1 => "EfficientNet-Lite1",
+            Self::EfficientnetLite2 => "EfficientNet-Lite2",
+            Self::EfficientnetB5 => "EfficientNet-B5",
+        }
+    }
+
+    /// Channels of the output of `stage`, from 1.
+    pub fn channels(self, stage: usize) -> i64 {
+        self.scaling().channels(STAGES[stage - 1].channels)
     }
 
     fn scaling(self) -> Scaling {
@@ -60,38 +75,75 @@ impl BackboneKind {
         }
     }
 
-    /// Whether a state dict of this member holds `name` beyond the sixth stage: parts that csflowd does not
-    /// use and skips without complaint.
-    pub fn is_beyond(self, name: &str) -> bool {
+    /// Whether a state dict of this member holds `name` beyond the last of the stages `taps`: parts that a backbone
+    /// up to there does not use and skips without complaint.
+    pub fn is_beyond(self, taps: &[usize], name: &str) -> bool {
+        let stage = last(taps);
+        let number =
+            |prefix: &str| -> Option<usize> { name.strip_prefix(prefix)?.split_once('.')?.0.parse().ok() };
+        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
         match self {
             Self::EfficientnetLite0 | Self::EfficientnetLite1 | Self::EfficientnetLite2 => {
-                let last_block = format!("_blocks.{}.", self.scaling().blocks().len());
-                ["_conv_head.", "_bn1.", "_fc."].iter().any(|p| name.starts_with(p))
-                    || name.starts_with(&last_block)
+                // The seventh stage is one block in all of them.
+                let beyond = self.scaling().blocks(stage)..=self.scaling().blocks(STAGES_USED);
+                starts(&["_conv_head.", "_bn1.", "_fc."])
+                    || number("_blocks.").is_some_and(|block| beyond.contains(&block))
             }
+            // The stem is number 0, the head number 8.
             Self::EfficientnetB5 => {
-                ["features.7.", "features.8.", "classifier."].iter().any(|p| name.starts_with(p))
+                starts(&["classifier."])
+                    || number("features.").is_some_and(|part| (stage + 1..=8).contains(&part))
             }
         }
     }
 }
 
 impl Backbone {
-    pub fn new(path: &nn::Path<'_>, kind: BackboneKind) -> Self {
-        match kind {
+    /// A backbone that gives the outputs of the stages `taps`, which ascend from 1 to 6, and ends with the last.
+    pub fn new(path: &nn::Path<'_>, kind: BackboneKind, taps: &[usize]) -> Self {
+        let last = last(taps);
+        let trunk = match kind {
             BackboneKind::EfficientnetLite0
             | BackboneKind::EfficientnetLite1
-            | BackboneKind::EfficientnetLite2 => Self::Lite(Lite::new(path, kind.scaling())),
-            BackboneKind::EfficientnetB5 => Self::Wide(Wide::new(path, kind.scaling())),
-        }
+            | BackboneKind::EfficientnetLite2 => Trunk::Lite(Lite::new(path, kind.scaling(), last)),
+            BackboneKind::EfficientnetB5 => Trunk::Wide(Wide::new(path, kind.scaling(), last)),
+        };
+        Self { trunk, taps: taps.to_vec() }
     }
 
     /// # Shapes
-    /// `[B, 3, H, W]` to `[B, C, ceil(H / 32), ceil(W / 32)]`.
-    pub fn forward(&self, image: &Tensor) -> Tensor {
+    /// `[B, 3, H, W]` to `[B, C, ceil(H / stride), ceil(W / stride)]` for each tap: see [`stages::stride`].
+    pub fn forward(&self, image: &Tensor) -> Vec<Tensor> {
+        let mut x = self.trunk.stem(image);
+        let mut stage = 0;
+        let mut outputs = Vec::with_capacity(self.taps.len());
+        for &tap in &self.taps {
+            while stage < tap {
+                stage += 1;
+                x = self.trunk.stage(stage, x);
+            }
+            outputs.push(x.shallow_clone());
+        }
+        outputs
+    }
+}
+
+fn last(taps: &[usize]) -> usize {
+    taps.last().copied().unwrap_or(0)
+}
+
+impl Trunk {
+    fn stem(&self, image: &Tensor) -> Tensor {
         match self {
-            Self::Lite(lite) => lite.forward(image),
-            Self::Wide(wide) => wide.forward(image),
+            Self::Lite(lite) => lite.stem(image),
+            Self::Wide(wide) => wide.stem(image),
+        }
+    }
+
+    fn stage(&self, number: usize, x: Tensor) -> Tensor {
+        match self {
+            Self::Lite(lite) => lite.stage(number, x),
+            Self::Wide(wide) => wide.stage(number, x),
         }
     }
 }

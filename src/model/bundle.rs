@@ -100,7 +100,7 @@ impl Bundle {
         self.flow.load_into(&network.flow_store, |_| false)?;
         network.whitening = self.whitening.as_ref().map(|whitening| whitening.to_device(device));
         let places = self.places.as_ref().map(|places| places.to_device(device));
-        network.scorer = Scorer::new(self.manifest.scoring.clone(), places);
+        network.scorer = Scorer::new(self.manifest.scoring.clone(), places, architecture.map_steps());
         Ok(network)
     }
 }

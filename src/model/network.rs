@@ -3,15 +3,14 @@
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
+use crate::model::Scales;
+use crate::model::architecture::Architecture;
 use crate::model::backbone::Backbone;
-use crate::model::flow::{Flow, Permutation};
-use crate::model::preset::Architecture;
-use crate::model::pyramid::pyramid;
+use crate::model::flow::{Flow, FlowConfig, Permutation};
 use crate::model::score::Reading;
 use crate::model::score::scorer::Scorer;
 use crate::model::weights::{Weights, WeightsError};
 use crate::model::whitening::Whitening;
-use crate::model::{SCALES, Scales};
 
 /// The plain network on one device. Everything fast is compared with it.
 #[derive(Debug)]
@@ -31,38 +30,38 @@ impl Network {
     /// A network whose flow is the identity and whose backbone is empty: load weights into the stores.
     pub fn new(architecture: &Architecture, permutations: Vec<Permutation>, device: Device) -> Self {
         let backbone_store = VarStore::new(device);
-        let backbone = Backbone::new(&backbone_store.root(), architecture.backbone);
+        let backbone = Backbone::new(&backbone_store.root(), architecture.backbone, architecture.taps());
         let flow_store = VarStore::new(device);
         let flow = Flow::new(&flow_store.root(), &architecture.flow, &permutations);
         let architecture = architecture.clone();
-        let (whitening, scorer) = (None, Scorer::plain());
+        let (whitening, scorer) = (None, Scorer::plain(architecture.map_steps()));
         Self { architecture, permutations, whitening, scorer, backbone_store, flow_store, backbone, flow }
     }
 
     /// A network that is as fast as a trained one and whose scores mean nothing.
     pub fn untrained(architecture: &Architecture, device: Device) -> Self {
         let mut network = Self::new(architecture, draw_permutations(architecture, 0), device);
-        let channels = architecture.flow.channels;
+        let channels = &architecture.flow.channels;
         network.whitening = architecture.whitened.then(|| Whitening::identity(channels, device));
         network
     }
 
     /// Takes the backbone's parameters out of a published state dict, whose last stages are not used.
     pub fn load_backbone(&self, weights: &Weights) -> Result<(), WeightsError> {
-        let kind = self.architecture.backbone;
-        weights.load_into(&self.backbone_store, |name| kind.is_beyond(name))
+        let (kind, taps) = (self.architecture.backbone, self.architecture.taps());
+        weights.load_into(&self.backbone_store, |name| kind.is_beyond(taps, name))
     }
 
     /// Raw features of normalised pictures.
     ///
     /// # Shapes
-    /// `[B, 3, S, S]` to `[B, C, S / 32 / 2^s, S / 32 / 2^s]`.
+    /// `[B, 3, S, S]` to `[B, C_s, H_s, W_s]`: see [`Architecture::shapes`].
     pub fn features(&self, input: &Tensor) -> Scales {
-        pyramid(input).map(|image| self.backbone.forward(&image))
+        self.architecture.features.extract(&self.backbone, input, self.architecture.flow.scales())
     }
 
     /// Raw features to latent values, and the log-determinant of whitening and flow together, `[B]` a scale.
-    pub fn latent(&self, features: &Scales) -> (Scales, Scales) {
+    pub fn latent(&self, features: &[Tensor]) -> (Scales, Scales) {
         match &self.whitening {
             None => self.flow.forward(features),
             Some(whitening) => {
@@ -103,10 +102,11 @@ impl Network {
 pub fn draw_permutations(architecture: &Architecture, seed: u64) -> Vec<Permutation> {
     use rand::seq::SliceRandom;
     let mut rng = rand_pcg::Pcg64::new(u128::from(seed), 0xa02b_dbf7_bb3c_0a7a_c28f_a16a_64ab_f96b);
-    let mut order = || {
-        let mut order: Vec<i64> = (0..architecture.flow.channels).collect();
+    let mut order = |&channels: &i64| {
+        let mut order: Vec<i64> = (0..channels).collect();
         order.shuffle(&mut rng);
         order
     };
-    architecture.flow.kernels.iter().map(|_| std::array::from_fn::<_, SCALES, _>(|_| order())).collect()
+    let FlowConfig { kernels, channels, .. } = &architecture.flow;
+    kernels.iter().map(|_| channels.iter().map(&mut order).collect()).collect()
 }

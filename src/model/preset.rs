@@ -1,23 +1,9 @@
 //! Named sizes of the network and how each is trained.
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::backbone::{BackboneKind, STRIDE};
+use crate::model::architecture::Architecture;
+use crate::model::backbone::BackboneKind;
+use crate::model::features::Features;
 use crate::model::flow::FlowConfig;
-
-/// What a network looks like: enough to build it and to know what its parameters are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Architecture {
-    /// The preset it came from, for people.
-    pub preset: String,
-    pub backbone: BackboneKind,
-    /// Side of the square input in pixels; a multiple of 128.
-    pub input_px: i64,
-    /// Whether a fixed whitening stands between backbone and flow.
-    pub whitened: bool,
-    pub flow: FlowConfig,
-}
 
 /// How a preset is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,44 +28,165 @@ pub struct Schedule {
 /// A named size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// EfficientNet-B5 at 768 px, hidden 1024: the paper's own numbers, for a large GPU.
+    /// The paper's own numbers, for a large GPU.
     Paper,
-    /// EfficientNet-Lite0 at 256 px, hidden 64: for CPUs.
+    /// Between the two.
+    Balanced,
+    /// For CPUs.
     Lite,
 }
 
+/// The numbers of a preset.
+struct Numbers {
+    name: &'static str,
+    meant_for: &'static str,
+    backbone: BackboneKind,
+    input_px: i64,
+    features: Features,
+    scales: usize,
+    whitened: bool,
+    hidden: i64,
+    kernels: &'static [i64],
+    cross_scale: bool,
+    clamp: f64,
+    schedule: Schedule,
+}
+
+/// Paper, section 4.2; research code, `config.py`, `model.py` and `train.py`.
+const PAPER: Numbers = Numbers {
+    name: "paper",
+    meant_for: "the paper's own numbers, for a large GPU",
+    backbone: BackboneKind::EfficientnetB5,
+    input_px: 768,
+    features: Features::Pyramid,
+    scales: 3,
+    whitened: false,
+    hidden: 1024,
+    kernels: &[3, 3, 3, 5],
+    cross_scale: true,
+    clamp: 3.0,
+    schedule: Schedule {
+        epochs: 240,
+        batch: 16,
+        learning_rate: 2e-4,
+        epsilon: 1e-4,
+        weight_decay: 1e-5,
+        clip_norm: 1.0,
+        one_cycle: false,
+        average: None,
+        patience: None,
+    },
+};
+
+const BALANCED: Numbers = Numbers {
+    name: "balanced",
+    meant_for: "for small GPUs and fast CPUs",
+    backbone: BackboneKind::EfficientnetLite2,
+    input_px: 384,
+    hidden: 128,
+    ..LITE
+};
+
+/// Whitened features move at unit scale, and so does the optimiser.
+const LITE: Numbers = Numbers {
+    name: "lite",
+    meant_for: "for CPUs",
+    backbone: BackboneKind::EfficientnetLite0,
+    input_px: 256,
+    features: Features::Pyramid,
+    scales: 3,
+    whitened: true,
+    hidden: 64,
+    kernels: &[3, 3, 3, 5],
+    cross_scale: true,
+    clamp: 3.0,
+    schedule: Schedule {
+        epochs: 30,
+        batch: 16,
+        learning_rate: 1e-3,
+        epsilon: 1e-8,
+        weight_decay: 1e-5,
+        clip_norm: 1.0,
+        one_cycle: true,
+        average: Some(0.99),
+        patience: Some(3),
+    },
+};
+
 impl Preset {
-    pub const ALL: [Preset; 2] = [Preset::Paper, Preset::Lite];
+    pub const ALL: [Preset; 3] = [Preset::Paper, Preset::Balanced, Preset::Lite];
+
+    fn numbers(self) -> &'static Numbers {
+        match self {
+            Self::Paper => &PAPER,
+            Self::Balanced => &BALANCED,
+            Self::Lite => &LITE,
+        }
+    }
 
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Paper => "paper",
-            Self::Lite => "lite",
-        }
+        self.numbers().name
     }
 
     /// For people who choose one.
-    pub fn about(self) -> &'static str {
-        match self {
-            Self::Paper => "EfficientNet-B5 at 768 px, hidden 1024: the paper's own numbers, for a large GPU",
-            Self::Lite => "EfficientNet-Lite0 at 256 px, hidden 64: for CPUs",
-        }
+    pub fn about(self) -> String {
+        let Numbers { backbone, input_px, hidden, meant_for, .. } = self.numbers();
+        format!("{} at {input_px} px, hidden {hidden}: {meant_for}", backbone.title())
     }
 
     pub fn architecture(self) -> Architecture {
-        let (backbone, input_px, whitened, hidden) = match self {
-            Self::Paper => (BackboneKind::EfficientnetB5, 768, false, 1024),
-            Self::Lite => (BackboneKind::EfficientnetLite0, 256, true, 64),
-        };
-        let flow =
-            FlowConfig { channels: backbone.channels(), hidden, kernels: vec![3, 3, 3, 5], clamp: 3.0 };
-        Architecture { preset: self.name().to_owned(), backbone, input_px, whitened, flow }
+        let &Numbers { name, backbone, input_px, features, scales, whitened, .. } = self.numbers();
+        let &Numbers { hidden, kernels, cross_scale, clamp, .. } = self.numbers();
+        let channels = features.channels(backbone, scales);
+        let flow = FlowConfig { channels, hidden, kernels: kernels.to_vec(), cross_scale, clamp };
+        Architecture { preset: name.to_owned(), backbone, input_px, features, whitened, flow }
     }
 
     pub fn schedule(self) -> Schedule {
-        match self {
-            // Research code, `config.py` and `train.py`.
-            Self::Paper => Schedule {
+        self.numbers().schedule
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_can_be_built_and_has_a_name_of_its_own() {
+        for preset in Preset::ALL {
+            assert_eq!(preset.architecture().check(), Ok(()), "{preset:?}");
+            let same_name = Preset::ALL.into_iter().filter(|other| other.name() == preset.name());
+            assert_eq!(same_name.collect::<Vec<_>>(), [preset]);
+        }
+    }
+
+    /// The numbers of the research code, where one changed would no longer be the paper's network.
+    #[test]
+    fn paper_is_the_research_code_number_for_number() {
+        let architecture = Preset::Paper.architecture();
+        assert_eq!(
+            architecture,
+            Architecture {
+                preset: "paper".into(),
+                backbone: BackboneKind::EfficientnetB5,
+                input_px: 768,
+                features: Features::Pyramid,
+                whitened: false,
+                flow: FlowConfig {
+                    channels: vec![304, 304, 304],
+                    hidden: 1024,
+                    kernels: vec![3, 3, 3, 5],
+                    cross_scale: true,
+                    clamp: 3.0,
+                },
+            }
+        );
+        assert_eq!(architecture.shapes(), [[304, 24, 24], [304, 12, 12], [304, 6, 6]]);
+        // 275.2 million: four blocks of two subnets, each ten convolutions and three factors.
+        assert_eq!(architecture.flow.values(), 275_227_288);
+        assert_eq!(
+            Preset::Paper.schedule(),
+            Schedule {
                 epochs: 240,
                 batch: 16,
                 learning_rate: 2e-4,
@@ -89,60 +196,7 @@ impl Preset {
                 one_cycle: false,
                 average: None,
                 patience: None,
-            },
-            // Whitened features move at unit scale, and so does the optimiser.
-            Self::Lite => Schedule {
-                epochs: 30,
-                batch: 16,
-                learning_rate: 1e-3,
-                epsilon: 1e-8,
-                weight_decay: 1e-5,
-                clip_norm: 1.0,
-                one_cycle: true,
-                average: Some(0.99),
-                patience: Some(3),
-            },
-        }
-    }
-}
-
-/// An architecture that cannot be built; the text names the key.
-#[derive(Debug, thiserror::Error, PartialEq)]
-#[error("architecture.{key}: {given} {rule}")]
-pub struct BadArchitecture {
-    key: &'static str,
-    given: String,
-    rule: &'static str,
-}
-
-impl Architecture {
-    /// Checks what the types do not.
-    pub fn check(&self) -> Result<(), BadArchitecture> {
-        let bad = |key, given: String, rule| Err(BadArchitecture { key, given, rule });
-        let FlowConfig { channels, hidden, kernels, clamp } = &self.flow;
-        if self.input_px < 128 || self.input_px % (4 * STRIDE) != 0 || self.input_px > 4096 {
-            return bad("input_px", self.input_px.to_string(), "is not a multiple of 128 from 128 to 4096");
-        }
-        if *channels != self.backbone.channels() {
-            return bad("flow.channels", channels.to_string(), "is not what the backbone gives");
-        }
-        if !(1..=8192).contains(hidden) {
-            return bad("flow.hidden", hidden.to_string(), "is not from 1 to 8192");
-        }
-        if kernels.is_empty()
-            || kernels.len() > 32
-            || kernels.iter().any(|k| !(1..=15).contains(k) || k % 2 == 0)
-        {
-            return bad("flow.kernels", format!("{kernels:?}"), "are not 1 to 32 odd numbers from 1 to 15");
-        }
-        if !(clamp.is_finite() && *clamp > 0.0) {
-            return bad("flow.clamp", clamp.to_string(), "is not a positive number");
-        }
-        Ok(())
-    }
-
-    /// Side of the largest feature map in cells.
-    pub fn cells(&self) -> i64 {
-        self.input_px / STRIDE
+            }
+        );
     }
 }

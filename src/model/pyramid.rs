@@ -8,9 +8,9 @@ use crate::model::Scales;
 /// research code makes them (`model.py`, `FeatureExtractor.forward`, `F.interpolate` in its default mode).
 ///
 /// # Shapes
-/// `[B, 3, H, W]` to `[B, 3, H / 2^s, W / 2^s]`, s = 0, 1, 2; H and W multiples of 4.
-pub fn pyramid(image: &Tensor) -> Scales {
+/// `[B, 3, H, W]` to `[B, 3, H / 2^s, W / 2^s]`, s from 0 to `scales - 1`; H and W multiples of the largest 2^s.
+pub fn pyramid(image: &Tensor, scales: usize) -> Scales {
     let (height, width) = (image.size()[2], image.size()[3]);
-    let smaller = |factor: i64| image.upsample_nearest2d([height / factor, width / factor], None, None);
-    [image.shallow_clone(), smaller(2), smaller(4)]
+    let smaller = |s: usize| image.upsample_nearest2d([height >> s, width >> s], None, None);
+    (0..scales).map(|s| if s == 0 { image.shallow_clone() } else { smaller(s) }).collect()
 }

@@ -17,6 +17,7 @@ pub mod scoring;
 
 use tch::{Kind, Tensor};
 
+use crate::model::Scales;
 use crate::model::score::area::Area;
 
 /// What the network says about `B` pictures.
@@ -24,12 +25,9 @@ use crate::model::score::area::Area;
 pub struct Reading {
     /// `[B]`.
     pub scores: Tensor,
-    /// `[B, H, W]`, the anomaly map: see [`fuse`].
+    /// `[B, H, W]`, the anomaly map: see [`scorer::Scorer`].
     pub maps: Tensor,
 }
-
-/// Pixels of the anomaly map to one cell of the largest feature map, in each direction.
-pub const MAP_STEPS: i64 = 8;
 
 /// Mean of `z^2 / 2` over all scales, positions and channels, `[B]`: the likelihood without its determinant,
 /// as the research code scores (`evaluate.py`, `evaluate`). Reductions are in f32.
@@ -48,7 +46,7 @@ fn mean_score_in(latent: &[Tensor], area: &Area) -> Tensor {
 }
 
 /// Mean over the channels of `z^2` at each cell, `[B, H_s, W_s]` (paper, section 3.4).
-pub fn cell_maps(latent: &[Tensor]) -> Vec<Tensor> {
+pub fn cell_maps(latent: &[Tensor]) -> Scales {
     latent.iter().map(|z| z.to_kind(Kind::Float).square().mean_dim([1].as_slice(), false, None)).collect()
 }
 

@@ -8,7 +8,7 @@ use anyhow::Context;
 use tch::Device;
 
 use crate::digest;
-use crate::model::SCALES;
+use crate::model::Scales;
 use crate::model::network::Network;
 use crate::model::preprocess::{self, Preprocess};
 use crate::model::weights::{self, Weights, WeightsError};
@@ -40,11 +40,10 @@ pub fn extract(
 ) -> anyhow::Result<FeatureStore> {
     let _guard = tch::no_grad_guard();
     let side = network.architecture.input_px;
-    let channels = network.architecture.flow.channels;
+    let channels = &network.architecture.flow.channels;
     let mut moments = network.architecture.whitened.then(|| Moments::new(channels));
-    let cells = network.architecture.cells();
-    let shapes: [[i64; 3]; SCALES] = [1, 2, 4].map(|factor| [channels, cells / factor, cells / factor]);
-    let mut store = FeatureStore::new(images.len(), shapes).context("no room for features")?;
+    let mut store =
+        FeatureStore::new(images.len(), network.architecture.shapes()).context("no room for features")?;
     let mut progress = Progress::start("features", images.len());
     let mut done = 0;
     // Batches do not straddle the border, so that the whitening sees the images trained on alone.
@@ -59,7 +58,7 @@ pub fn extract(
         let input = preprocess::to_input(&views(&pictures), side, &Preprocess::known(), network.device());
         let features = network.features(&input);
         if let (Some(moments), true) = (&mut moments, is_fitted) {
-            moments.add(&features.each_ref().map(|x| x.to_device(Device::Cpu)));
+            moments.add(&features.iter().map(|x| x.to_device(Device::Cpu)).collect::<Scales>());
         }
         store.push(&features).context("cannot keep features")?;
         done += chunk.len();

@@ -6,16 +6,16 @@ use std::os::unix::fs::FileExt;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::model::{SCALES, Scales};
+use crate::model::Scales;
 
 /// Up to this many bytes stay in memory.
 const MEMORY_LIMIT: u64 = 4 << 30;
 
-/// Rows of f32: the three feature maps of one image behind one another.
+/// Rows of f32: the feature maps of one image behind one another.
 #[derive(Debug)]
 pub struct FeatureStore {
     /// `[C, H, W]` of one image at each scale.
-    shapes: [[i64; 3]; SCALES],
+    shapes: Vec<[i64; 3]>,
     rows: Rows,
 }
 
@@ -27,8 +27,8 @@ enum Rows {
 
 impl FeatureStore {
     /// A store for `images` images with feature maps of these shapes.
-    pub fn new(images: usize, shapes: [[i64; 3]; SCALES]) -> std::io::Result<Self> {
-        let row = row_values(shapes);
+    pub fn new(images: usize, shapes: Vec<[i64; 3]>) -> std::io::Result<Self> {
+        let row = row_values(&shapes);
         let bytes = images as u64 * row as u64 * 4;
         let rows = if bytes <= MEMORY_LIMIT {
             Rows::Memory(Vec::with_capacity(images * row))
@@ -47,11 +47,11 @@ impl FeatureStore {
     }
 
     /// Appends the features of a batch.
-    pub fn push(&mut self, features: &Scales) -> std::io::Result<()> {
+    pub fn push(&mut self, features: &[Tensor]) -> std::io::Result<()> {
         let batch = features[0].size()[0];
-        let flat = features.each_ref().map(|x| x.flatten(1, -1));
+        let flat: Scales = features.iter().map(|x| x.flatten(1, -1)).collect();
         let values = Tensor::cat(&flat, 1).to_kind(Kind::Float).to_device(Device::Cpu).contiguous();
-        let count = row_values(self.shapes) * usize::try_from(batch).expect("a batch size");
+        let count = row_values(&self.shapes) * usize::try_from(batch).expect("a batch size");
         let mut buffer = vec![0.0_f32; count];
         values.copy_data(&mut buffer, count);
         match &mut self.rows {
@@ -64,9 +64,9 @@ impl FeatureStore {
         Ok(())
     }
 
-    /// The features of the images at these positions, `[B, C, H_s, W_s]` for each scale.
+    /// The features of the images at these positions, `[B, C_s, H_s, W_s]` for each scale.
     pub fn batch(&self, positions: &[usize], device: Device) -> std::io::Result<Scales> {
-        let row = row_values(self.shapes);
+        let row = row_values(&self.shapes);
         let mut values = Vec::with_capacity(positions.len() * row);
         for &position in positions {
             match &self.rows {
@@ -82,16 +82,17 @@ impl FeatureStore {
         let batch = i64::try_from(positions.len()).expect("a batch size");
         let values = Tensor::from_slice(&values).view([batch, -1]).to_device(device);
         let mut start = 0;
-        Ok(self.shapes.map(|[channels, height, width]| {
+        let map = |&[channels, height, width]: &[i64; 3]| {
             let length = channels * height * width;
             let map = values.narrow(1, start, length).reshape([batch, channels, height, width]);
             start += length;
             map
-        }))
+        };
+        Ok(self.shapes.iter().map(map).collect())
     }
 }
 
-fn row_values(shapes: [[i64; 3]; SCALES]) -> usize {
+fn row_values(shapes: &[[i64; 3]]) -> usize {
     let values: i64 = shapes.iter().map(|shape| shape.iter().product::<i64>()).sum();
     usize::try_from(values).expect("a size")
 }
@@ -108,7 +109,7 @@ fn unnamed_file() -> std::io::Result<File> {
 mod tests {
     use super::*;
 
-    const SHAPES: [[i64; 3]; SCALES] = [[2, 4, 4], [2, 2, 2], [2, 1, 1]];
+    const SHAPES: [[i64; 3]; 3] = [[2, 4, 4], [3, 2, 2], [5, 1, 1]];
 
     fn check(mut store: FeatureStore) {
         tch::manual_seed(3);
@@ -117,7 +118,7 @@ mod tests {
         store.push(&first).unwrap();
         store.push(&second).unwrap();
         let batch = store.batch(&[3, 0], Device::Cpu).unwrap();
-        for s in 0..SCALES {
+        for s in 0..SHAPES.len() {
             assert_eq!(batch[s].get(0), second[s].get(0));
             assert_eq!(batch[s].get(1), first[s].get(0));
         }
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn memory_and_file_give_back_what_was_pushed() {
-        check(FeatureStore { shapes: SHAPES, rows: Rows::Memory(Vec::new()) });
-        check(FeatureStore { shapes: SHAPES, rows: Rows::File(unnamed_file().unwrap()) });
+        check(FeatureStore { shapes: SHAPES.to_vec(), rows: Rows::Memory(Vec::new()) });
+        check(FeatureStore { shapes: SHAPES.to_vec(), rows: Rows::File(unnamed_file().unwrap()) });
     }
 }

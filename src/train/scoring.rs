@@ -4,9 +4,9 @@
 use anyhow::Context;
 use tch::Device;
 
+use crate::model::architecture::Architecture;
 use crate::model::network::Network;
-use crate::model::preset::Architecture;
-use crate::model::score::area::{Area, NoCell, grids};
+use crate::model::score::area::{Area, Grids, NoCell};
 use crate::model::score::fit::Fit;
 use crate::model::score::places::MIN_GAIN;
 use crate::model::score::scorer::Scorer;
@@ -18,7 +18,7 @@ use crate::train::{BATCH, Options};
 
 /// `roi` over the cells of a network: asked before anything takes long.
 pub fn area(roi: Option<&Roi>, architecture: &Architecture) -> anyhow::Result<Option<Area>> {
-    let area = |roi| Area::new(roi, &grids(architecture), Device::Cpu);
+    let area = |roi| Area::new(roi, &Grids::of(architecture), Device::Cpu);
     roi.map(area).transpose().map_err(RoiTooSmall).map_err(Into::into)
 }
 
@@ -35,7 +35,7 @@ pub fn fit(
     area: Option<&Area>,
 ) -> anyhow::Result<Scorer> {
     let _guard = tch::no_grad_guard();
-    let mut fit = Fit::new(options.method);
+    let mut fit = Fit::new(options.method, network.architecture.map_steps());
     for chunk in watched.chunks(BATCH) {
         let (latent, _) = network.latent(&store.batch(chunk, network.device())?);
         fit.add(&latent);

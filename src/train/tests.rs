@@ -8,39 +8,44 @@ use tch::{Device, Tensor};
 
 use super::optimise::Plan;
 use super::*;
-use crate::model::SCALES;
+use crate::model::features::Features;
 use crate::model::flow::FlowConfig;
-use crate::model::preset::Architecture;
 use crate::train::error::TrainError;
 use crate::train::features::FeatureStore;
 
 const IMAGES: usize = 20;
-const CELLS: [i64; SCALES] = [4, 2, 1];
-
-fn network() -> Network {
-    let architecture = Preset::Lite.architecture();
-    let flow = FlowConfig { hidden: 4, kernels: vec![1, 3], ..architecture.flow.clone() };
-    Network::untrained(&Architecture { input_px: 128, flow, ..architecture }, Device::Cpu)
+fn architecture() -> Architecture {
+    let lite = Preset::Lite.architecture();
+    let flow = FlowConfig { hidden: 4, kernels: vec![1, 3], ..lite.flow };
+    Architecture { input_px: 128, flow, ..lite }
 }
 
 /// Features that a flow can learn much about: all of one sign and small.
-fn store(channels: i64, value: impl Fn(&mut Pcg64) -> f32) -> FeatureStore {
+fn store(architecture: &Architecture, value: impl Fn(&mut Pcg64) -> f32) -> FeatureStore {
     let mut rng = Pcg64::seed_from_u64(1);
-    let mut store = FeatureStore::new(IMAGES, CELLS.map(|side| [channels, side, side])).unwrap();
+    let shapes = architecture.shapes();
+    let mut store = FeatureStore::new(IMAGES, shapes.clone()).unwrap();
     for _ in 0..IMAGES {
-        store
-            .push(&CELLS.map(|side| {
-                let values: Vec<f32> = (0..channels * side * side).map(|_| value(&mut rng)).collect();
-                Tensor::from_slice(&values).view([1, channels, side, side])
-            }))
-            .unwrap();
+        let map = |&[channels, height, width]: &[i64; 3]| {
+            let values: Vec<f32> = (0..channels * height * width).map(|_| value(&mut rng)).collect();
+            Tensor::from_slice(&values).view([1, channels, height, width])
+        };
+        store.push(&shapes.iter().map(map).collect::<Vec<_>>()).unwrap();
     }
     store
 }
 
 fn optimised(value: impl Fn(&mut Pcg64) -> f32, stop: bool) -> anyhow::Result<Outcome> {
-    let network = network();
-    let store = store(network.architecture.flow.channels, value);
+    optimised_with(&architecture(), value, stop)
+}
+
+fn optimised_with(
+    architecture: &Architecture,
+    value: impl Fn(&mut Pcg64) -> f32,
+    stop: bool,
+) -> anyhow::Result<Outcome> {
+    let network = Network::untrained(architecture, Device::Cpu);
+    let store = store(architecture, value);
     let plan = Plan {
         store: &store,
         trained_on: (0..16).collect(),
@@ -61,6 +66,27 @@ fn the_loss_falls_on_images_trained_on_and_watched_and_the_best_epoch_is_kept() 
     let best = losses.iter().map(|loss| loss.1).fold(f64::INFINITY, f64::min);
     assert_eq!(watched_loss, best);
     assert_eq!(losses[epoch_kept - 1].1, best);
+}
+
+#[test]
+fn a_flow_of_any_shape_learns() {
+    let lite = architecture();
+    for (features, scales, cross_scale, whitened) in [
+        (Features::Pyramid, 1, true, true),
+        (Features::Pyramid, 2, false, false),
+        (Features::Pyramid, 3, false, true),
+        (Features::Depths, 1, false, true),
+        (Features::Depths, 2, false, false),
+        (Features::Depths, 3, true, true),
+    ] {
+        let channels = features.channels(lite.backbone, scales);
+        let flow = FlowConfig { channels, cross_scale, ..lite.flow.clone() };
+        let architecture = Architecture { features, whitened, flow, ..lite.clone() };
+        let Outcome { losses, .. } =
+            optimised_with(&architecture, |rng| rng.random_range(0.5..0.7), false).unwrap();
+        let ((first, first_watched), (last, last_watched)) = (losses[0], losses[7]);
+        assert!(last < first && last_watched < first_watched, "{architecture:?}: {losses:?}");
+    }
 }
 
 #[test]

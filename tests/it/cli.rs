@@ -62,7 +62,7 @@ fn a_wrong_command_line_is_refused_with_64() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
         ("frobnicate", "unrecognized subcommand 'frobnicate'"),
-        ("train --data . --out a.csflow --preset big", "possible values: paper, lite"),
+        ("train --data . --out a.csflow --preset big", "possible values: paper, balanced, lite"),
         ("train --data . --out a.csflow --epochs 0", "--epochs"),
         ("train --data . --out a.csflow --device gpu", "must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""),
         ("train --data . --out a.csflow --target-overkill 100%", "must be a share above 0 and below 1"),
@@ -71,6 +71,12 @@ fn a_wrong_command_line_is_refused_with_64() {
         ("inspect --bundle a.csflow", "<IMAGE>..."),
         ("bench --frame 0x0", "must be WIDTHxHEIGHT in pixels"),
         ("bench --preset lite --bundle a.csflow", "cannot be used with"),
+        ("bench --hidden 8 --bundle a.csflow", "cannot be used with"),
+        ("train --data . --out a.csflow --backbone b7", "possible values: lite0, lite1, lite2, b5"),
+        ("train --data . --out a.csflow --scales 4", "4 is not in 1..=3"),
+        ("train --data . --out a.csflow --last-kernel 4", "must be an odd number from 1 to 15"),
+        ("train --data . --out a.csflow --input 200", "--input: 200 is not a multiple of 128 from 128 to"),
+        ("train --data . --out a.csflow --features depths --input 136", "as 3 scales of depths need"),
         ("schema nothing", "possible values: config, product, verdict"),
         ("run --log ==", "log filter \"==\" is not a level"),
     ] {

@@ -11,13 +11,13 @@ use csflowd::calibrate::{Target, calibrate};
 use csflowd::clock::{Clock, Moment};
 use csflowd::engine::{Detector, Engine};
 use csflowd::frame::{Picture, PixelFormat, Size};
-use csflowd::model::backbone::BackboneKind;
+use csflowd::model::architecture::Architecture;
 use csflowd::model::bundle;
 use csflowd::model::bundle::manifest::{Manifest, Provenance, SelfTest};
 use csflowd::model::flow::FlowConfig;
 use csflowd::model::network::{Network, draw_permutations};
 use csflowd::model::preprocess::{self, Preprocess};
-use csflowd::model::preset::Architecture;
+use csflowd::model::preset::Preset;
 use csflowd::model::score::scoring::Scoring;
 use csflowd::model::whitening::Moments;
 use rand::{RngExt, SeedableRng};
@@ -88,10 +88,9 @@ fn make() -> Vec<u8> {
 }
 
 fn network() -> Network {
-    let backbone = BackboneKind::EfficientnetLite0;
-    let flow = FlowConfig { channels: backbone.channels(), hidden: 8, kernels: vec![3, 3], clamp: 3.0 };
-    let architecture =
-        Architecture { preset: "fixture".into(), backbone, input_px: 128, whitened: true, flow };
+    let lite = Preset::Lite.architecture();
+    let flow = FlowConfig { hidden: 8, kernels: vec![3, 3], ..lite.flow };
+    let architecture = Architecture { preset: "fixture".into(), input_px: 128, flow, ..lite };
     let mut network = Network::new(&architecture, draw_permutations(&architecture, SEED), Device::Cpu);
     let mut rng = Pcg64::seed_from_u64(SEED);
     fill(&network.backbone_store, &mut rng);
@@ -100,7 +99,7 @@ fn network() -> Network {
     let parts = GREYS.map(grey);
     let pictures: Vec<Picture<'_>> = parts.iter().map(|pixels| picture(pixels)).collect();
     let input = preprocess::to_input(&pictures, architecture.input_px, &Preprocess::known(), Device::Cpu);
-    let mut moments = Moments::new(architecture.flow.channels);
+    let mut moments = Moments::new(&architecture.flow.channels);
     moments.add(&network.features(&input));
     network.whitening = Some(moments.whitening(Device::Cpu));
     network

@@ -26,12 +26,23 @@ fn the_weights_of_every_lite_member_fit() {
             continue;
         };
         let store = nn::VarStore::new(Device::Cpu);
-        let backbone = Backbone::new(&store.root(), kind);
-        Weights::read(&file).unwrap().load_into(&store, |name| kind.is_beyond(name)).unwrap();
+        let taps = [3, 5, 6];
+        let backbone = Backbone::new(&store.root(), kind, &taps);
+        let weights = Weights::read(&file).unwrap();
+        weights.load_into(&store, |name| kind.is_beyond(&taps, name)).unwrap();
         // 33 cells of 32 pixels on one side, 2 on the other: an odd map and a narrow one.
         let image = Tensor::zeros([1, 3, 64, 33 * 32], (Kind::Float, Device::Cpu));
         let features = tch::no_grad(|| backbone.forward(&image));
-        assert_eq!(features.size(), [1, kind.channels(), 2, 33]);
-        assert!(weights::is_finite(&features));
+        for (features, (stage, height, width)) in features.iter().zip([(3, 8, 132), (5, 4, 66), (6, 2, 33)]) {
+            assert_eq!(features.size(), [1, kind.channels(stage), height, width]);
+            assert!(weights::is_finite(features));
+        }
+
+        // A trunk that ends early passes over the rest of the file, and over nothing else.
+        let store = nn::VarStore::new(Device::Cpu);
+        let early = Backbone::new(&store.root(), kind, &[3]);
+        weights.load_into(&store, |name| kind.is_beyond(&[3], name)).unwrap();
+        assert_eq!(tch::no_grad(|| early.forward(&image)), features[..1]);
+        assert!(weights.load_into(&store, |name| kind.is_beyond(&[4], name)).is_err());
     }
 }

@@ -11,7 +11,7 @@ use crate::model::backbone::stages::{BlockShape, ConvShape, Scaling, batch_norm}
 #[derive(Debug)]
 pub struct Lite {
     stem: ConvNorm,
-    blocks: Vec<Block>,
+    stages: Vec<Vec<Block>>,
 }
 
 /// Inverted bottleneck: expand, depthwise, project.
@@ -24,20 +24,26 @@ struct Block {
 }
 
 impl Lite {
-    pub fn new(path: &nn::Path<'_>, scaling: Scaling) -> Self {
+    /// Stages 1 to `last`.
+    pub fn new(path: &nn::Path<'_>, scaling: Scaling, last: usize) -> Self {
         let stem = ConvShape::full(3, scaling.stem_channels(), 3, 2);
-        let blocks = scaling.blocks().into_iter().enumerate();
+        let block = |shape: BlockShape| Block::new(&(path / "_blocks" / shape.index), shape);
+        let stages = scaling.stages(last).into_iter();
         Self {
             stem: ConvNorm::new(path, "_conv_stem", "_bn0", stem),
-            blocks: blocks.map(|(index, shape)| Block::new(&(path / "_blocks" / index), shape)).collect(),
+            stages: stages.map(|shapes| shapes.into_iter().map(block).collect()).collect(),
         }
     }
 
     /// # Shapes
-    /// `[B, 3, H, W]` to `[B, C, ceil(H / 32), ceil(W / 32)]`.
-    pub fn forward(&self, image: &Tensor) -> Tensor {
-        let x = self.stem.forward(image).relu6();
-        self.blocks.iter().fold(x, |x, block| block.forward(&x))
+    /// `[B, 3, H, W]` to `[B, C, ceil(H / 2), ceil(W / 2)]`.
+    pub fn stem(&self, image: &Tensor) -> Tensor {
+        self.stem.forward(image).relu6()
+    }
+
+    /// `number` is from 1.
+    pub fn stage(&self, number: usize, x: Tensor) -> Tensor {
+        self.stages[number - 1].iter().fold(x, |x, block| block.forward(&x))
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Stage {
 /// Channels of the stem in the same table.
 const STEM_CHANNELS: i64 = 32;
 
+/// Stride of the stem.
+const STEM_STRIDE: i64 = 2;
+
 /// CS-Flow takes the output of the sixth stage; the seventh is never built.
 pub const STAGES_USED: usize = 6;
 
@@ -28,6 +31,11 @@ pub const STAGES: [Stage; STAGES_USED] = [
     Stage { expansion: 6, kernel: 5, stride: 1, channels: 112, repeats: 3 },
     Stage { expansion: 6, kernel: 5, stride: 2, channels: 192, repeats: 4 },
 ];
+
+/// Pixels of the image to one cell of the output of `stage`, from 1, in each direction.
+pub fn stride(stage: usize) -> i64 {
+    STAGES[..stage].iter().fold(STEM_STRIDE, |stride, row| stride * row.stride)
+}
 
 /// The compound scaling of a member.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +52,8 @@ pub struct BlockShape {
     /// Its stage, from 1, and its place there, from 0.
     pub stage: usize,
     pub repeat: i64,
+    /// Its place among all blocks, from 0.
+    pub index: usize,
     pub input: i64,
     pub output: i64,
     pub expansion: i64,
@@ -75,27 +85,34 @@ impl Scaling {
         if self.is_lite { STEM_CHANNELS } else { self.channels(STEM_CHANNELS) }
     }
 
-    /// The blocks of the stages used, in order.
-    pub fn blocks(self) -> Vec<BlockShape> {
-        let mut blocks = Vec::new();
+    /// The blocks of each stage up to `last`, in order.
+    pub fn stages(self, last: usize) -> Vec<Vec<BlockShape>> {
+        let mut stages = Vec::with_capacity(last);
         let mut input = self.stem_channels();
-        for (index, stage) in STAGES.iter().enumerate() {
-            let output = self.channels(stage.channels);
-            let is_fixed = self.is_lite && index == 0;
-            for repeat in 0..if is_fixed { stage.repeats } else { self.repeats(stage.repeats) } {
-                blocks.push(BlockShape {
-                    stage: index + 1,
-                    repeat,
-                    input,
-                    output,
-                    expansion: stage.expansion,
-                    kernel: stage.kernel,
-                    stride: if repeat == 0 { stage.stride } else { 1 },
-                });
-                input = output;
-            }
+        let mut indices = 0..;
+        for (stage, row) in (1..).zip(&STAGES[..last]) {
+            let output = self.channels(row.channels);
+            let is_fixed = self.is_lite && stage == 1;
+            let repeats = if is_fixed { row.repeats } else { self.repeats(row.repeats) };
+            let blocks = (0..repeats).zip(indices.by_ref()).map(|(repeat, index)| BlockShape {
+                stage,
+                repeat,
+                index,
+                input: if repeat == 0 { input } else { output },
+                output,
+                expansion: row.expansion,
+                kernel: row.kernel,
+                stride: if repeat == 0 { row.stride } else { 1 },
+            });
+            stages.push(blocks.collect());
+            input = output;
         }
-        blocks
+        stages
+    }
+
+    /// How many blocks the stages up to `last` have together.
+    pub fn blocks(self, last: usize) -> usize {
+        self.stages(last).iter().map(Vec::len).sum()
     }
 }
 
@@ -142,6 +159,23 @@ pub fn batch_norm(path: &nn::Path<'_>, channels: i64) -> nn::BatchNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strides_grow_to_thirty_two() {
+        assert_eq!([1, 2, 3, 4, 5, 6].map(stride), [2, 4, 8, 16, 16, 32]);
+    }
+
+    #[test]
+    fn blocks_are_numbered_through_and_each_takes_what_the_one_before_gives() {
+        let scaling = Scaling { width: 1.1, depth: 1.2, is_lite: true };
+        let blocks: Vec<BlockShape> = scaling.stages(STAGES_USED).concat();
+        assert_eq!(blocks.len(), scaling.blocks(STAGES_USED));
+        assert_eq!((blocks[0].input, scaling.blocks(0)), (32, 0));
+        for (index, pair) in blocks.windows(2).enumerate() {
+            assert_eq!((pair[0].index, pair[1].index), (index, index + 1));
+            assert_eq!(pair[0].output, pair[1].input, "{pair:?}");
+        }
+    }
 
     #[test]
     fn channels_round_to_eights_and_never_lose_a_tenth() {

@@ -10,7 +10,7 @@ use crate::model::backbone::stages::{BlockShape, ConvShape, Scaling, batch_norm}
 #[derive(Debug)]
 pub struct Wide {
     stem: ConvNorm,
-    blocks: Vec<Block>,
+    stages: Vec<Vec<Block>>,
 }
 
 #[derive(Debug)]
@@ -23,22 +23,28 @@ struct Block {
 }
 
 impl Wide {
-    pub fn new(path: &nn::Path<'_>, scaling: Scaling) -> Self {
+    /// Stages 1 to `last`.
+    pub fn new(path: &nn::Path<'_>, scaling: Scaling, last: usize) -> Self {
         let features = path / "features";
         let stem = ConvShape::full(3, scaling.stem_channels(), 3, 2);
         let block =
             |shape: BlockShape| Block::new(&(&features / shape.stage / shape.repeat / "block"), shape);
+        let stages = scaling.stages(last).into_iter();
         Self {
             stem: ConvNorm::new(&(&features / 0), stem),
-            blocks: scaling.blocks().into_iter().map(block).collect(),
+            stages: stages.map(|shapes| shapes.into_iter().map(block).collect()).collect(),
         }
     }
 
     /// # Shapes
-    /// `[B, 3, H, W]` to `[B, C, ceil(H / 32), ceil(W / 32)]`.
-    pub fn forward(&self, image: &Tensor) -> Tensor {
-        let x = self.stem.forward(image).silu();
-        self.blocks.iter().fold(x, |x, block| block.forward(&x))
+    /// `[B, 3, H, W]` to `[B, C, ceil(H / 2), ceil(W / 2)]`.
+    pub fn stem(&self, image: &Tensor) -> Tensor {
+        self.stem.forward(image).silu()
+    }
+
+    /// `number` is from 1.
+    pub fn stage(&self, number: usize, x: Tensor) -> Tensor {
+        self.stages[number - 1].iter().fold(x, |x, block| block.forward(&x))
     }
 }
 

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::calibrate::{Target, calibrate};
-use crate::model::backbone::BackboneKind;
+use crate::model::architecture::Architecture;
 use crate::model::bundle::manifest::{Manifest, Provenance, SelfTest};
 use crate::model::flow::FlowConfig;
 use crate::model::network::{Network, draw_permutations};
 use crate::model::preprocess::{self, Preprocess};
-use crate::model::preset::Architecture;
+use crate::model::preset::Preset;
 use crate::model::score::scoring::Scoring;
 use crate::model::whitening::Whitening;
 
@@ -27,18 +27,21 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        let backbone = BackboneKind::EfficientnetLite0;
-        let flow = FlowConfig { channels: backbone.channels(), hidden: 2, kernels: vec![1, 3], clamp: 3.0 };
-        let architecture =
-            Architecture { preset: "tiny".into(), backbone, input_px: SIDE, whitened: true, flow };
+        Self::of(tiny())
+    }
+
+    /// With another network, whose input has the same side.
+    pub(crate) fn of(architecture: Architecture) -> Self {
         let mut network = Network::new(&architecture, draw_permutations(&architecture, 1), Device::Cpu);
         fill(&network);
-        let options = (Kind::Float, Device::Cpu);
-        let channels = architecture.flow.channels;
-        network.whitening = Some(Whitening::new(
-            std::array::from_fn(|_| Tensor::zeros([channels], options) + 0.25),
-            std::array::from_fn(|_| Tensor::eye(channels, options) * 2.0),
-        ));
+        network.whitening = architecture.whitened.then(|| {
+            let Whitening { mean, matrix, .. } =
+                Whitening::identity(&architecture.flow.channels, Device::Cpu);
+            Whitening::new(
+                mean.iter().map(|mean| mean + 0.25).collect(),
+                matrix.iter().map(|matrix| matrix * 2.0).collect(),
+            )
+        });
         let self_test = vec![noise(2), noise(3)];
         let scores = self_test.iter().map(|picture| score(&network, picture)).collect();
         let manifest = Manifest {
@@ -55,6 +58,13 @@ impl Fixture {
     pub(crate) fn write(&self, file: &Path) {
         super::writing::write(file, &self.manifest, &self.network, &self.self_test).unwrap();
     }
+}
+
+/// A network of the smallest sizes.
+pub(crate) fn tiny() -> Architecture {
+    let lite = Preset::Lite.architecture();
+    let flow = FlowConfig { hidden: 2, kernels: vec![1, 3], ..lite.flow };
+    Architecture { preset: "tiny".into(), input_px: SIDE, flow, ..lite }
 }
 
 /// The score of a picture of the input's size.

@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::Calibration;
-use crate::model::SCALES;
+use crate::model::architecture::Architecture;
 use crate::model::preprocess::Preprocess;
-use crate::model::preset::Architecture;
 use crate::model::score::scoring::Scoring;
 
 /// The bundle format that this build writes and reads.
@@ -65,7 +64,7 @@ impl Manifest {
         if self.preprocess != Preprocess::known() {
             return Err("preprocess: this csflowd does not prepare pictures that way".into());
         }
-        self.scoring.check(SCALES)?;
+        self.scoring.check(self.architecture.flow.scales())?;
         let SelfTest { scores, tolerance } = &self.self_test;
         if scores.is_empty() || !scores.iter().all(|score| score.is_finite()) {
             return Err("self_test.scores: must be finite and at least one".into());

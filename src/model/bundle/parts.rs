@@ -4,13 +4,13 @@
 
 use tch::{Kind, Tensor};
 
+use crate::model::Scales;
 use crate::model::bundle::manifest::Manifest;
-use crate::model::flow::Permutation;
-use crate::model::score::area::grids;
+use crate::model::flow::{FlowConfig, Permutation};
+use crate::model::score::area::Grids;
 use crate::model::score::places::Places;
 use crate::model::weights::{self, Weights};
 use crate::model::whitening::Whitening;
-use crate::model::{SCALES, Scales};
 
 /// A few bytes can claim a flow of many gigabytes: whether this one is as large as its tensors are.
 pub(super) fn compare_sizes(manifest: &Manifest, flow: &Weights) -> Result<(), String> {
@@ -24,12 +24,12 @@ pub(super) fn compare_sizes(manifest: &Manifest, flow: &Weights) -> Result<(), S
 }
 
 pub(super) fn permutations(manifest: &Manifest, stored: &Weights) -> Result<Vec<Permutation>, String> {
-    let channels = manifest.architecture.flow.channels;
-    let blocks = manifest.architecture.flow.kernels.len();
-    if stored.tensors.len() != blocks * SCALES {
-        return Err(format!("{} permutations for {blocks} blocks of {SCALES} scales", stored.tensors.len()));
+    let FlowConfig { channels, kernels, .. } = &manifest.architecture.flow;
+    let (blocks, scales) = (kernels.len(), channels.len());
+    if stored.tensors.len() != blocks * scales {
+        return Err(format!("{} permutations for {blocks} blocks of {scales} scales", stored.tensors.len()));
     }
-    let order = |name: String| {
+    let order = |name: String, channels: i64| {
         let order: Vec<i64> = stored
             .tensors
             .get(&name)
@@ -43,16 +43,14 @@ pub(super) fn permutations(manifest: &Manifest, stored: &Weights) -> Result<Vec<
         }
         Ok(order)
     };
-    (0..blocks)
-        .map(|k| {
-            let [a, b, c] = std::array::from_fn(|s| order(format!("{k}.{s}")));
-            Ok([a?, b?, c?])
-        })
-        .collect()
+    let block = |k: usize| {
+        channels.iter().enumerate().map(|(s, &channels)| order(format!("{k}.{s}"), channels)).collect()
+    };
+    (0..blocks).map(block).collect()
 }
 
 pub(super) fn whitening(manifest: &Manifest, stored: &mut Weights) -> Result<Option<Whitening>, String> {
-    let c = manifest.architecture.flow.channels;
+    let channels = &manifest.architecture.flow.channels;
     if !manifest.architecture.whitened {
         return if stored.tensors.is_empty() {
             Ok(None)
@@ -60,17 +58,17 @@ pub(super) fn whitening(manifest: &Manifest, stored: &mut Weights) -> Result<Opt
             Err("whitening where none is declared".into())
         };
     }
-    let mut take = |kind: &str, size: &[i64]| -> Result<Scales, String> {
-        let mut one = |s: usize| {
-            let name = format!("{kind}.{s}");
+    let mut take = |kind: &str, dimensions: usize| -> Result<Scales, String> {
+        let mut one = |(s, &c): (usize, &i64)| {
+            let (name, size) = (format!("{kind}.{s}"), vec![c; dimensions]);
             let tensor =
                 stored.tensors.remove(&name).ok_or_else(|| format!("tensor whitening.{name} is missing"))?;
             let fits = tensor.size() == size && tensor.kind() == Kind::Float && weights::is_finite(&tensor);
             if fits { Ok(tensor) } else { Err(format!("tensor whitening.{name} is not {size:?} finite f32")) }
         };
-        Ok([one(0)?, one(1)?, one(2)?])
+        channels.iter().enumerate().map(&mut one).collect()
     };
-    let whitening = Whitening::new(take("mean", &[c])?, take("matrix", &[c, c])?);
+    let whitening = Whitening::new(take("mean", 1)?, take("matrix", 2)?);
     if stored.tensors.is_empty() { Ok(Some(whitening)) } else { Err("too many whitening tensors".into()) }
 }
 
@@ -83,7 +81,7 @@ pub(super) fn places(manifest: &Manifest, stored: &mut Weights) -> Result<Option
             Err("position statistics where none are declared".into())
         };
     }
-    let grids = grids(&manifest.architecture);
+    let grids = Grids::of(&manifest.architecture).cells;
     let mut take = |kind: &str| -> Result<Vec<Tensor>, String> {
         let mut one = |(s, grid): (usize, &[i64; 2])| {
             let name = format!("{kind}.{s}");

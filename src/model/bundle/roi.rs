@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::model::bundle::manifest::Manifest;
-use crate::model::score::area::{NoCell, check, grids};
+use crate::model::score::area::{Grids, NoCell};
 use crate::roi::Roi;
 
 /// What a bundle says about ROIs.
@@ -11,7 +11,7 @@ use crate::roi::Roi;
 pub struct CalibratedRoi {
     /// None: the whole picture counted.
     sha256: Option<String>,
-    grids: Vec<[i64; 2]>,
+    grids: Grids,
 }
 
 /// A product's ROI does not go with its bundle.
@@ -30,20 +30,19 @@ pub enum RoiError {
 }
 
 impl CalibratedRoi {
-    /// `grids` are those of a network's scales, the finest first.
-    pub fn new(sha256: Option<String>, grids: Vec<[i64; 2]>) -> Self {
+    pub fn new(sha256: Option<String>, grids: Grids) -> Self {
         Self { sha256, grids }
     }
 
     pub fn of(manifest: &Manifest) -> Self {
-        Self::new(manifest.scoring.roi_sha256.clone(), grids(&manifest.architecture))
+        Self::new(manifest.scoring.roi_sha256.clone(), Grids::of(&manifest.architecture))
     }
 
     /// Whether `roi`, which stands in the product's `file`, may be judged by. A product that `sets_threshold` takes
     /// nothing from the calibration, and may have any ROI.
     pub fn check(&self, roi: Option<&Roi>, sets_threshold: bool, file: &Path) -> Result<(), RoiError> {
         if let Some(roi) = roi {
-            check(roi, &self.grids).map_err(|source| RoiError::NoCell { file: file.into(), source })?;
+            self.grids.check(roi).map_err(|source| RoiError::NoCell { file: file.into(), source })?;
         }
         if sets_threshold {
             return Ok(());

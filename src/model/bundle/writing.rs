@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, View};
 use tch::{Device, Tensor};
 
-use crate::model::SCALES;
 use crate::model::bundle::BundleError;
 use crate::model::bundle::envelope::Envelope;
 use crate::model::bundle::manifest::Manifest;
@@ -41,9 +40,10 @@ pub(super) fn tensors(network: &Network, self_test: &[Tensor]) -> BTreeMap<Strin
         }
     }
     if let Some(whitening) = &network.whitening {
-        for s in 0..SCALES {
-            tensors.insert(format!("whitening.mean.{s}"), whitening.mean[s].to_device(Device::Cpu));
-            tensors.insert(format!("whitening.matrix.{s}"), whitening.matrix[s].to_device(Device::Cpu));
+        for (kind, scales) in [("mean", &whitening.mean), ("matrix", &whitening.matrix)] {
+            for (s, tensor) in scales.iter().enumerate() {
+                tensors.insert(format!("whitening.{kind}.{s}"), tensor.to_device(Device::Cpu));
+            }
         }
     }
     for (s, (centre, deviation)) in network.scorer.statistics().enumerate() {

@@ -1,66 +1,101 @@
-//! The subnet of a coupling: three scales side by side, each hearing its neighbours.
+//! The subnet of a coupling: the scales side by side, each hearing its neighbours.
 //!
 //! Paper, figure 4; research code, `freia_funcs.py`, `CrossConvolutions`. Parameter names are its own.
 
 use tch::nn::{self, Init, Module};
 use tch::{Kind, Tensor};
 
-use crate::model::{SCALES, Scales};
+use crate::model::Scales;
 
 /// Slope of LeakyReLU below zero.
 const SLOPE: f64 = 0.1;
 
+/// Channels of a subnet and what connects them.
+#[derive(Clone, Debug)]
+pub struct Size {
+    /// Of each scale.
+    pub input: Vec<i64>,
+    /// Of each scale.
+    pub output: Vec<i64>,
+    pub hidden: i64,
+    pub kernel: i64,
+    /// Whether scales hear their neighbours.
+    pub cross_scale: bool,
+}
+
 #[derive(Debug)]
 pub struct CrossScale {
     /// Input to hidden, one a scale.
-    hidden: [nn::Conv2D; SCALES],
+    hidden: Vec<nn::Conv2D>,
     /// Hidden to output at the same scale.
-    same: [nn::Conv2D; SCALES],
-    /// From scale 1 to 0 and from 2 to 1, after up-sampling.
-    up: [nn::Conv2D; SCALES - 1],
-    /// From scale 0 to 1 and from 1 to 2, with stride 2.
-    down: [nn::Conv2D; SCALES - 1],
+    same: Vec<nn::Conv2D>,
+    /// From scale s + 1 to s, after up-sampling. Empty if the scales do not hear one another.
+    up: Vec<nn::Conv2D>,
+    /// From scale s to s + 1, with stride 2. Empty likewise.
+    down: Vec<nn::Conv2D>,
     /// One factor a scale, 0 at the start: an untrained flow is the identity.
-    gamma: [Tensor; SCALES],
+    gamma: Scales,
     slope: Tensor,
 }
 
+impl Size {
+    /// Pairs of scales that hear one another.
+    fn neighbours(&self) -> usize {
+        if self.cross_scale { self.input.len() - 1 } else { 0 }
+    }
+
+    /// How many numbers [`CrossScale::new`] makes.
+    pub fn values(&self) -> i64 {
+        let convolution = |from: i64, to: i64| from * to * self.kernel * self.kernel + to;
+        let hidden = self.input.iter().map(|&input| convolution(input, self.hidden));
+        let to = |outputs: &[i64]| outputs.iter().map(|&to| convolution(self.hidden, to)).sum::<i64>();
+        let pairs = self.neighbours();
+        let (up, down) = (&self.output[..pairs], &self.output[self.output.len() - pairs..]);
+        let gamma = self.input.iter().map(|_| 1);
+        hidden.sum::<i64>() + to(&self.output) + to(up) + to(down) + gamma.sum::<i64>()
+    }
+}
+
 impl CrossScale {
-    pub fn new(path: &nn::Path<'_>, input: i64, output: i64, hidden: i64, kernel: i64) -> Self {
+    pub fn new(path: &nn::Path<'_>, size: &Size) -> Self {
+        let Size { input, output, hidden, kernel, .. } = size;
+        let (scales, pairs) = (0..input.len(), 0..size.neighbours());
         let conv = |name: String, from: i64, to: i64, stride: i64| {
-            convolution(&(path / name), from, to, kernel, stride)
+            convolution(&(path / name), from, to, *kernel, stride)
         };
+        let into_hidden = |s: usize| conv(format!("conv_scale{s}_0"), input[s], *hidden, 1);
+        let same = |s: usize| conv(format!("conv_scale{s}_1"), *hidden, output[s], 1);
+        let up = |s: usize| conv(format!("up_conv{}{s}", s + 1), *hidden, output[s], 1);
+        let down = |s: usize| conv(format!("down_conv{s}{}", s + 1), *hidden, output[s + 1], 2);
+        // In this order, in which libtorch's generator gives the values at the start.
         Self {
-            hidden: std::array::from_fn(|s| conv(format!("conv_scale{s}_0"), input, hidden, 1)),
-            same: std::array::from_fn(|s| conv(format!("conv_scale{s}_1"), hidden, output, 1)),
-            up: std::array::from_fn(|s| conv(format!("up_conv{}{s}", s + 1), hidden, output, 1)),
-            down: std::array::from_fn(|s| conv(format!("down_conv{s}{}", s + 1), hidden, output, 2)),
-            gamma: std::array::from_fn(|s| path.var(&format!("gamma{s}"), &[1], Init::Const(0.0))),
+            hidden: scales.clone().map(into_hidden).collect(),
+            same: scales.clone().map(same).collect(),
+            up: pairs.clone().map(up).collect(),
+            down: pairs.map(down).collect(),
+            gamma: scales.map(|s| path.var(&format!("gamma{s}"), &[1], Init::Const(0.0))).collect(),
             slope: Tensor::from_slice(&[SLOPE]).to_kind(Kind::Float).to_device(path.device()),
         }
     }
 
-    /// How many numbers [`CrossScale::new`] makes for these sizes.
-    pub fn values(input: i64, output: i64, hidden: i64, kernel: i64) -> i64 {
-        let convolution = |from: i64, to: i64| from * to * kernel * kernel + to;
-        let (scales, neighbours) = (3, 2 * 2);
-        scales * convolution(input, hidden) + (scales + neighbours) * convolution(hidden, output) + scales
-    }
-
     /// # Shapes
-    /// `[B, input, H_s, W_s]` to `[B, output, H_s, W_s]`.
-    pub fn forward(&self, x: &Scales) -> Scales {
-        let y: Scales = std::array::from_fn(|s| self.hidden[s].forward(&x[s]).prelu(&self.slope));
-        std::array::from_fn(|s| {
+    /// `[B, input_s, H_s, W_s]` to `[B, output_s, H_s, W_s]`.
+    pub fn forward(&self, x: &[Tensor]) -> Scales {
+        let hidden = self.hidden.iter().zip(x);
+        let y: Scales = hidden.map(|(conv, x)| conv.forward(x).prelu(&self.slope)).collect();
+        let output = |s: usize| {
             let mut out = self.same[s].forward(&y[s]);
-            if s + 1 < SCALES {
-                out += self.up[s].forward(&twice_as_large(&y[s + 1]));
+            if let Some(up) = self.up.get(s) {
+                out += up.forward(&twice_as_large(&y[s + 1]));
             }
-            if s > 0 {
-                out += self.down[s - 1].forward(&y[s - 1]);
+            if let Some(above) = s.checked_sub(1)
+                && let Some(down) = self.down.get(above)
+            {
+                out += down.forward(&y[above]);
             }
             out * &self.gamma[s]
-        })
+        };
+        (0..y.len()).map(output).collect()
     }
 }
 

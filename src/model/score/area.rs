@@ -5,13 +5,29 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::model::preset::Architecture;
-use crate::model::score::MAP_STEPS;
+use crate::model::architecture::Architecture;
 use crate::roi::Roi;
 
-/// Rows and columns of the grid of each scale, the finest first.
-pub fn grids(architecture: &Architecture) -> Vec<[i64; 2]> {
-    [1, 2, 4].map(|factor| [architecture.cells() / factor; 2]).to_vec()
+/// The cells of a network over the frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grids {
+    /// Rows and columns at each scale, the finest first.
+    pub cells: Vec<[i64; 2]>,
+    /// Pixels of the anomaly map to one cell of the finest scale, in each direction.
+    pub steps: i64,
+}
+
+impl Grids {
+    pub fn of(architecture: &Architecture) -> Self {
+        let cells = architecture.shapes().into_iter().map(|[_, rows, columns]| [rows, columns]).collect();
+        Self { cells, steps: architecture.map_steps() }
+    }
+
+    /// Whether `roi` leaves a cell.
+    pub fn check(&self, roi: &Roi) -> Result<(), NoCell> {
+        let [rows, columns] = self.cells[0].map(side);
+        if roi.cells(columns, rows).contains(&true) { Ok(()) } else { Err(NoCell { rows, columns }) }
+    }
 }
 
 /// No cell of the finest scale has half its area in the ROI.
@@ -25,40 +41,33 @@ pub struct NoCell {
     columns: usize,
 }
 
-/// Whether a cell is left.
-pub fn check(roi: &Roi, grids: &[[i64; 2]]) -> Result<(), NoCell> {
-    let [rows, columns] = grids[0].map(side);
-    if roi.cells(columns, rows).contains(&true) { Ok(()) } else { Err(NoCell { rows, columns }) }
-}
-
 #[derive(Debug)]
 pub struct Area {
     /// At each scale, the positions of the cells that count, row by row; none where its cells are too coarse.
     positions: Vec<Tensor>,
     /// At each scale, `[1, H, W]`, whether a cell counts.
     counts: Vec<Tensor>,
-    /// `[1, 8 H_0, 8 W_0]`: where the anomaly map is shown.
+    /// `[1, steps H_0, steps W_0]`: where the anomaly map is shown.
     shown: Tensor,
 }
 
 impl Area {
-    /// `roi` over grids of these rows and columns, one a scale, the finest first.
-    pub fn new(roi: &Roi, grids: &[[i64; 2]], device: Device) -> Result<Self, NoCell> {
-        check(roi, grids)?;
-        let [rows, columns] = grids[0].map(side);
+    pub fn new(roi: &Roi, grids: &Grids, device: Device) -> Result<Self, NoCell> {
+        grids.check(roi)?;
+        let [rows, columns] = grids.cells[0].map(side);
         let (mut positions, mut counts) = (Vec::new(), Vec::new());
-        for [rows, columns] in grids.iter().map(|grid| grid.map(side)) {
+        for [rows, columns] in grids.cells.iter().map(|grid| grid.map(side)) {
             let cells = roi.cells(columns, rows);
             let counted: Vec<i64> =
                 (0..).zip(&cells).filter(|(_, counts)| **counts).map(|(i, _)| i).collect();
             positions.push(Tensor::from_slice(&counted).to_device(device));
             counts.push(plane(&cells, rows, columns).to_device(device));
         }
-        let steps = usize::try_from(MAP_STEPS).expect("a few");
+        let steps = side(grids.steps);
         let inside = roi.cells(columns * steps, rows * steps);
         let inside = plane(&inside, rows * steps, columns * steps).to_device(device);
-        let below = counts[0].repeat_interleave_self_int(MAP_STEPS, 1, None);
-        let below = below.repeat_interleave_self_int(MAP_STEPS, 2, None);
+        let below = counts[0].repeat_interleave_self_int(grids.steps, 1, None);
+        let below = below.repeat_interleave_self_int(grids.steps, 2, None);
         Ok(Self { positions, counts, shown: inside.logical_and(&below) })
     }
 
@@ -90,7 +99,7 @@ impl Area {
         values / scales
     }
 
-    /// A map of the finest grid's eightfold size with nothing in it where nothing is inspected.
+    /// An anomaly map with nothing in it where nothing is inspected.
     pub(super) fn show(&self, map: &Tensor) -> Tensor {
         map.where_self(&self.shown, &map.zeros_like())
     }

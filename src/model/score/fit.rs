@@ -13,6 +13,7 @@ use crate::model::score::scoring::{Fusion, Level, Positions, Scoring};
 #[derive(Debug)]
 pub struct Fit {
     method: Method,
+    steps: i64,
     /// For each scale, `[B, H_s, W_s]` of each batch.
     maps: Vec<Vec<Tensor>>,
 }
@@ -27,8 +28,9 @@ pub enum FitError {
 }
 
 impl Fit {
-    pub fn new(method: Method) -> Self {
-        Self { method, maps: Vec::new() }
+    /// `steps` are the pixels of the anomaly map to one cell of the finest scale.
+    pub fn new(method: Method, steps: i64) -> Self {
+        Self { method, steps, maps: Vec::new() }
     }
 
     /// # Shapes
@@ -62,7 +64,7 @@ impl Fit {
                 Fusion::Normalised(levels(&seen, area))
             }
         };
-        Ok(Scorer::new(Scoring { score, fusion, positions, roi_sha256 }, places))
+        Ok(Scorer::new(Scoring { score, fusion, positions, roi_sha256 }, places, self.steps))
     }
 }
 

@@ -40,14 +40,21 @@ pub enum MethodError {
     TooFew { found: usize },
 }
 
+/// What each preset scores by where nobody says otherwise.
+const METHODS: [(Preset, Method); 3] = [
+    (Preset::Paper, Method::new(ScoreKind::Mean, FusionMethod::Mean, PositionsMethod::Off)),
+    (Preset::Balanced, Method::new(ScoreKind::Mean, FusionMethod::Mean, PositionsMethod::Off)),
+    (Preset::Lite, Method::new(ScoreKind::Mean, FusionMethod::Mean, PositionsMethod::Off)),
+];
+
 impl Method {
-    /// What each preset scores by where nobody says otherwise.
-    pub fn of(preset: Preset) -> Self {
-        let (score, fusion, positions) = match preset {
-            Preset::Paper => (ScoreKind::Mean, FusionMethod::Mean, PositionsMethod::Off),
-            Preset::Lite => (ScoreKind::Mean, FusionMethod::Mean, PositionsMethod::Off),
-        };
+    pub const fn new(score: ScoreKind, fusion: FusionMethod, positions: PositionsMethod) -> Self {
         Self { score, fusion, positions }
+    }
+
+    pub fn of(preset: Preset) -> Self {
+        let found = METHODS.into_iter().find(|(of, _)| *of == preset);
+        found.expect("each preset has its row").1
     }
 
     /// Whether `watched` images are enough for it: asked before anything takes long.
@@ -96,6 +103,11 @@ mod tests {
         let method = Method::of(Preset::Paper);
         assert_eq!((method.score, method.fusion), (ScoreKind::Mean, FusionMethod::Mean));
         assert_eq!(method.positions, PositionsMethod::Off);
+    }
+
+    #[test]
+    fn every_preset_has_its_row() {
+        assert_eq!(METHODS.map(|(preset, _)| preset), Preset::ALL);
     }
 
     #[test]

@@ -5,30 +5,32 @@ use tch::{Device, Tensor};
 use crate::model::score::area::Area;
 use crate::model::score::places::Places;
 use crate::model::score::scoring::{Fusion, ScoreKind, Scoring};
-use crate::model::score::{MAP_STEPS, Reading, cell_maps, fuse, mean_score, mean_score_in};
+use crate::model::score::{Reading, cell_maps, fuse, mean_score, mean_score_in};
 
 #[derive(Debug)]
 pub struct Scorer {
     pub scoring: Scoring,
     /// There if `scoring` uses positions.
     pub places: Option<Places>,
+    /// Pixels of the anomaly map to one cell of the finest scale, in each direction.
+    steps: i64,
     /// None: the whole picture counts.
     area: Option<Area>,
 }
 
 impl Scorer {
-    pub fn new(scoring: Scoring, places: Option<Places>) -> Self {
+    pub fn new(scoring: Scoring, places: Option<Places>, steps: i64) -> Self {
         debug_assert_eq!(
             scoring.positions.used,
             places.is_some(),
             "positions and their statistics go together"
         );
-        Self { scoring, places, area: None }
+        Self { scoring, places, steps, area: None }
     }
 
     /// The research code's.
-    pub fn plain() -> Self {
-        Self::new(Scoring::plain(), None)
+    pub fn plain(steps: i64) -> Self {
+        Self::new(Scoring::plain(), None, steps)
     }
 
     #[must_use]
@@ -69,7 +71,7 @@ impl Scorer {
             }
         };
         let size = cells[0].size();
-        let map = fuse(&cells, [size[1] * MAP_STEPS, size[2] * MAP_STEPS], area);
+        let map = fuse(&cells, [size[1] * self.steps, size[2] * self.steps], area);
         // Below what is usual there is nothing to see.
         let map = if self.is_relative() { map.clamp_min(0.0) } else { map };
         Reading { scores, maps: area.map_or_else(|| map.shallow_clone(), |area| area.show(&map)) }

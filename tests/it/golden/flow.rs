@@ -13,18 +13,19 @@ pub(super) fn check(golden: &Golden) {
     let blocks: usize = golden.number("blocks");
     assert_eq!(kernels.len(), blocks);
     let config = FlowConfig {
-        channels: golden.number("n_feat"),
+        channels: vec![golden.number("n_feat"); 3],
         hidden: golden.number("hidden"),
         kernels,
+        cross_scale: true,
         clamp: golden.number("clamp"),
     };
     let permutations: Vec<Permutation> = (0..blocks)
-        .map(|k| std::array::from_fn(|s| order(golden.tensor(&format!("block.{k}.permute.{s}")))))
+        .map(|k| (0..3).map(|s| order(golden.tensor(&format!("block.{k}.permute.{s}")))).collect())
         .collect();
     let store = nn::VarStore::new(Device::Cpu);
     let flow = Flow::new(&store.root(), &config, &permutations);
     parameters(golden).load_into(&store, |_| false).unwrap();
-    let input: Scales = std::array::from_fn(|s| golden.tensor(&format!("input.{s}")).shallow_clone());
+    let input: Scales = (0..3).map(|s| golden.tensor(&format!("input.{s}")).shallow_clone()).collect();
 
     forward_and_inverse(golden, &flow, &input);
     ten_steps(golden, &store, &flow, &input);
@@ -43,7 +44,7 @@ fn parameters(golden: &Golden) -> Weights {
     }
 }
 
-fn forward_and_inverse(golden: &Golden, flow: &Flow, input: &Scales) {
+fn forward_and_inverse(golden: &Golden, flow: &Flow, input: &[Tensor]) {
     let _guard = tch::no_grad_guard();
     let (latent, log_det) = flow.forward(input);
     let maps = score::cell_maps(&latent);
@@ -63,7 +64,7 @@ fn forward_and_inverse(golden: &Golden, flow: &Flow, input: &Scales) {
     }
 }
 
-fn ten_steps(golden: &Golden, store: &nn::VarStore, flow: &Flow, input: &Scales) {
+fn ten_steps(golden: &Golden, store: &nn::VarStore, flow: &Flow, input: &[Tensor]) {
     let adam = nn::Adam { wd: 1e-5, eps: 1e-4, ..Default::default() };
     let mut optimiser = adam.build(store, 2e-4).unwrap();
     let expected: Vec<f64> = Vec::try_from(golden.tensor("losses").to_kind(Kind::Double)).unwrap();

@@ -4,6 +4,7 @@ use tch::Kind;
 
 use super::*;
 use crate::frame::Size;
+use crate::model::score::area::Grids;
 use crate::model::score::fit::Fit;
 use crate::model::score::method::{FusionMethod, Method, PositionsMethod};
 use crate::model::score::scoring::{Level, Positions};
@@ -12,10 +13,14 @@ use crate::roi::{Roi, Shapes};
 
 const KINDS: [ScoreKind; 4] =
     [ScoreKind::Mean, ScoreKind::TopK { share: 0.05 }, ScoreKind::Max, ScoreKind::Spread];
-const GRIDS: [[i64; 2]; 3] = [[8, 8], [4, 4], [2, 2]];
+const STEPS: i64 = 8;
 
 fn scorer(score: ScoreKind) -> Scorer {
-    Scorer::new(Scoring { score, ..Scoring::plain() }, None)
+    Scorer::new(Scoring { score, ..Scoring::plain() }, None, STEPS)
+}
+
+fn grids() -> Grids {
+    Grids { cells: vec![[8, 8], [4, 4], [2, 2]], steps: STEPS }
 }
 
 /// An ROI of whole pixels in a frame of 64x64: one cell of the finest scale is 8x8.
@@ -23,7 +28,7 @@ fn area(x: f64, y: f64, w: f64, h: f64) -> Area {
     let polygon = vec![[x, y], [x + w, y], [x + w, y + h], [x, y + h]];
     let shapes = Shapes { include: vec![polygon], ..Shapes::default() };
     let roi = Roi::new(Size { width: 64, height: 64 }, &shapes).unwrap();
-    Area::new(&roi, &GRIDS, Device::Cpu).unwrap()
+    Area::new(&roi, &grids(), Device::Cpu).unwrap()
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {
@@ -33,7 +38,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
 #[test]
 fn the_plain_scorer_gives_the_mean_and_the_mean_of_the_enlarged_maps_bit_for_bit() {
     let z = latent(1);
-    let reading = Scorer::plain().read(&z);
+    let reading = Scorer::plain(STEPS).read(&z);
     assert_eq!(bits(&reading.scores), bits(&mean_score(&z)));
     let enlarged: Vec<Tensor> = cell_maps(&z)
         .iter()
@@ -129,7 +134,7 @@ fn an_roi_by_hand_and_one_too_small_for_the_coarser_scales() {
     let polygon = vec![[0.0, 0.0], [7.0, 0.0], [0.0, 7.0]];
     let shapes = Shapes { include: vec![polygon], ..Shapes::default() };
     let roi = Roi::new(Size { width: 64, height: 64 }, &shapes).unwrap();
-    let error = Area::new(&roi, &GRIDS, Device::Cpu).unwrap_err().to_string();
+    let error = Area::new(&roi, &grids(), Device::Cpu).unwrap_err().to_string();
     assert!(
         error.starts_with("leaves no cell to inspect: the network's finest grid has 8x8 cells"),
         "{error}"
@@ -141,7 +146,7 @@ fn levels_by_hand_and_the_map_in_deviations_from_them() {
     let z = [Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 2.0]).view([1, 1, 2, 2])];
     let method =
         Method { score: ScoreKind::Max, fusion: FusionMethod::Normalised, positions: PositionsMethod::Off };
-    let mut fit = Fit::new(method);
+    let mut fit = Fit::new(method, STEPS);
     fit.add(&z);
     let scorer = fit.finish(None, None).unwrap();
     // Cells 1, 4, 9, 4: median 4, distances 0, 0, 3, 5.
@@ -164,7 +169,7 @@ fn a_louder_scale_does_not_drown_the_others_once_normalised() {
     };
     let method =
         Method { score: ScoreKind::Max, fusion: FusionMethod::Normalised, positions: PositionsMethod::Off };
-    let mut fit = Fit::new(method);
+    let mut fit = Fit::new(method, STEPS);
     (0..8).for_each(|seed| fit.add(&good(10 * seed)));
     let normalised = fit.finish(None, None).unwrap();
     let defective = good(7);
@@ -182,7 +187,7 @@ fn positions_are_used_where_good_images_show_them_and_not_elsewhere() {
     let fit = |between: f64, images: u64| {
         let method =
             Method { score: ScoreKind::Max, fusion: FusionMethod::Mean, positions: PositionsMethod::Auto };
-        let mut fit = Fit::new(method);
+        let mut fit = Fit::new(method, STEPS);
         for seed in 0..images {
             let mut z = latent(10 * seed);
             // The left half is always louder.
