@@ -132,7 +132,7 @@ impl Engine {
             cause: error.to_string(),
         })?;
         for (index, (&found, &expected)) in found.iter().zip(&self_test.scores).enumerate() {
-            let tolerance = self_test.tolerance * expected.abs();
+            let tolerance = self_test.tolerance * expected.abs().max(engine.network.scorer.unit());
             // A score that is not a number is within no tolerance.
             let is_found = found.is_finite() && (found - expected).abs() <= tolerance;
             if !is_found {

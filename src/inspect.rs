@@ -149,6 +149,7 @@ fn judge(
     if let Some(file) = &overlay {
         let mut picture = RgbImage::from_raw(size.width, size.height, pixels).expect("rows are packed");
         overlay::draw(&mut picture, &measured.map, rules.regions.map_threshold, &regions.worst);
+        overlay::draw_cell(&mut picture, regions::cell_size(measured.cell_px, size));
         picture.save(file).with_context(|| format!("overlay {}: cannot be written", file.display()))?;
     }
     let score = measured.score.is_finite().then_some(measured.score);
@@ -207,6 +208,9 @@ impl fmt::Display for Inspection {
             if let Some(worst) = found.regions.first() {
                 write!(f, ", worst at ({:.0}, {:.0})", worst.cx, worst.cy)?;
             }
+            let frame = Size { width: found.width, height: found.height };
+            let [width, height] = regions::cell_size(found.cell_px, frame);
+            write!(f, ", one cell is {width:.0}x{height:.0} px")?;
         }
         write!(f, "  {}", self.file)
     }

@@ -169,14 +169,14 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Wrong> {
-        let ValueKind::Array(values) = std::mem::take(&mut self.value.kind) else {
+        let kind = std::mem::take(&mut self.value.kind);
+        let ValueKind::Array(values) = kind else {
+            self.value.kind = kind;
             // Lists of tables are keys of the whole file, and lists inside sections are of values.
-            let form = if self.key.contains('.') {
-                "in brackets".to_owned()
-            } else {
-                format!("each element headed [[{}]]", self.key)
-            };
-            return Err(Wrong(format!("must be a list, {form}")));
+            if self.key.contains('.') {
+                return Err(self.wrong("a list"));
+            }
+            return Err(Wrong(format!("must be a list, each element headed [[{}]]", self.key)));
         };
         let elements = values.into_iter().enumerate().map(|(index, value)| {
             let id = match &value.kind {
@@ -194,10 +194,10 @@ impl<'de> Deserializer<'de> for Node<'_> {
                 let element = |(i, value)| self.child(format!("{}[{i}]", self.key), value);
                 visitor.visit_seq(SeqDeserializer::new(values.into_iter().enumerate().map(element)))
             }
-            ValueKind::Array(values) => Err(Wrong(format!("must be {len} values, is {}", values.len()))),
+            ValueKind::Array(values) => Err(Wrong(format!("must be {len} numbers, has {}", values.len()))),
             other => {
                 self.value.kind = other;
-                Err(self.wrong(&format!("{len} values in brackets")))
+                Err(self.wrong(&format!("{len} numbers in brackets")))
             }
         }
     }

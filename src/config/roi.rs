@@ -20,11 +20,14 @@ pub(super) fn read(raw: raw::Roi, section: &mut Section<'_>) -> Option<Roi> {
     }
     let is_masked = !raw.mask.is_absent();
     let has_size = !raw.width.is_absent() && !raw.height.is_absent();
-    if raw.width.is_absent() != raw.height.is_absent() || !has_size && !is_masked {
-        section.wrong(
-            "width",
-            "width and height of the camera's frame are needed: the polygons are drawn on it",
-        );
+    match (raw.width.is_absent(), raw.height.is_absent()) {
+        (false, true) => section.wrong("height", "is missing: give width and height, or neither"),
+        (true, false) => section.wrong("width", "is missing: give width and height, or neither"),
+        (true, true) if !is_masked => {
+            section
+                .wrong("width", "is missing: width and height of the frame that the polygons are drawn on");
+        }
+        (true, true) | (false, false) => {}
     }
     let width = section.whole("width", raw.width, 16..=16384);
     let height = section.whole("height", raw.height, 16..=16384);
@@ -51,7 +54,9 @@ pub(super) fn read(raw: raw::Roi, section: &mut Section<'_>) -> Option<Roi> {
     match Roi::new(size, &shapes) {
         Ok(roi) => Some(roi),
         Err(bad) => {
-            bad.into_iter().for_each(|bad| section.wrong(&bad.key, bad.text));
+            for bad in bad {
+                section.wrong(&bad.key, bad.text);
+            }
             None
         }
     }
@@ -66,9 +71,14 @@ fn polygons(
     if list.is_absent() {
         return Some(Vec::new());
     }
+    let list = section.get(key, list)?;
+    if list.is_empty() {
+        section.wrong(key, "is empty: add a polygon, or leave it out");
+        return None;
+    }
     let mut is_whole = true;
     let mut polygons = Vec::new();
-    for (i, polygon) in section.get(key, list)?.into_iter().enumerate() {
+    for (i, polygon) in list.into_iter().enumerate() {
         let key = format!("{key}[{i}]");
         let points = section.get(&key, polygon).unwrap_or_else(|| {
             is_whole = false;

@@ -75,14 +75,14 @@ fn each_image_gets_its_own_answer_even_beside_a_broken_one() {
     assert_eq!((bad.score, bad.p_value, bad.region_count), (Some(120.0), Some(1.0 / 51.0), 1));
     assert_eq!((bad.regions[0].x, bad.regions[0].w, bad.cell_px), (40.0, 40.0, 40.0));
     let drawn = image::open(bad.overlay.as_ref().unwrap()).unwrap().into_rgb8();
-    assert_eq!((*drawn.get_pixel(0, 20), *drawn.get_pixel(40, 20)), (Rgb([120; 3]), Rgb([255; 3])));
+    assert_eq!((*drawn.get_pixel(0, 5), *drawn.get_pixel(40, 5)), (Rgb([120; 3]), Rgb([255; 3])));
     assert_eq!(fs::read_dir(&overlays).unwrap().count(), 3);
 
     for (line, expected) in lines.iter().zip([
-        "OK             score 50.000000 (threshold 90.000000), p 82.4 %, 0 regions  ",
+        "OK             score 50.000000 (threshold 90.000000), p 82.4 %, 0 regions, one cell is 40x20 px  ",
         "not inspected  image ",
-        "NotOK          score 120.000000 (threshold 90.000000), p 1.96 %, 1 region, worst at (60, 20)  ",
-        "not inspected  score is not a number, 1 region, worst at (60, 20)  ",
+        "NotOK          score 120.000000 (threshold 90.000000), p 1.96 %, 1 region, worst at (60, 20), one cell is 40x20 px  ",
+        "not inspected  score is not a number, 1 region, worst at (60, 20), one cell is 40x20 px  ",
     ]) {
         assert!(line.starts_with(expected), "{line}");
     }

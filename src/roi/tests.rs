@@ -14,8 +14,8 @@ fn rectangle(x: f64, y: f64, w: f64, h: f64) -> [Point; 4] {
     [[x, y], [x + w, y], [x + w, y + h], [x, y + h]]
 }
 
-fn refused(shapes: Shapes) -> Vec<String> {
-    Roi::new(FRAME, &shapes).unwrap_err().iter().map(ToString::to_string).collect()
+fn refused(shapes: &Shapes) -> Vec<String> {
+    Roi::new(FRAME, shapes).unwrap_err().iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn every_shape_that_cannot_be_meant_is_told_by_its_key() {
     let unknown = vec![[f64::NAN, 1.0], [5.0, 0.0], [1.0, 4.0]];
     let shapes = Shapes { include: vec![vec![], outside], exclude: vec![line, unknown], mask: None };
     assert_eq!(
-        refused(shapes),
+        refused(&shapes),
         [
             "include[0]: a polygon needs at least 3 points, it has 0",
             "include[1][1]: [12.5, 0] lies outside the frame of 12x8",
@@ -118,7 +118,7 @@ fn every_shape_that_cannot_be_meant_is_told_by_its_key() {
         ]
     );
     let nothing = Shapes { exclude: vec![rectangle(0.0, 0.0, 12.0, 8.0).to_vec()], ..Shapes::default() };
-    assert_eq!(refused(nothing), [": no pixel of the frame is left to inspect"]);
+    assert_eq!(refused(&nothing), [": no pixel of the frame is left to inspect"]);
 }
 
 proptest! {

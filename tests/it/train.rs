@@ -2,6 +2,7 @@
 //! of EfficientNet-Lite0; where they are not installed each test says so and passes.
 
 mod refused;
+mod roi;
 mod stopped;
 mod used;
 

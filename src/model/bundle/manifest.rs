@@ -28,7 +28,7 @@ pub struct Manifest {
 pub struct SelfTest {
     /// Expected score of tensor `self_test.{i}`.
     pub scores: Vec<f64>,
-    /// Largest difference allowed, relative to the expected score.
+    /// Largest difference allowed, relative to the expected score, or to 1 where scores are in deviations.
     pub tolerance: f64,
 }
 

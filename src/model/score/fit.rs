@@ -5,7 +5,7 @@ use tch::{Device, Tensor};
 use crate::model::score::area::Area;
 use crate::model::score::cell_maps;
 use crate::model::score::method::{FusionMethod, MIN_IMAGES, Method, PositionsMethod};
-use crate::model::score::places::{self, MIN_GAIN, Places};
+use crate::model::score::places::{self, MIN_GAIN, Places, pick};
 use crate::model::score::scorer::Scorer;
 use crate::model::score::scoring::{Fusion, Level, Positions, Scoring};
 
@@ -83,12 +83,7 @@ fn decide(method: PositionsMethod, maps: &[Tensor], images: usize, area: Option<
 /// Median and 1.4826 times the median absolute deviation of each scale's cells that count.
 fn levels(maps: &[Tensor], area: Option<&Area>) -> Vec<Level> {
     let level = |(scale, map): (usize, &Tensor)| {
-        let cells = match area {
-            None => Some(map.flatten(0, -1)),
-            Some(area) => area.pick(scale, map).map(|cells| cells.flatten(0, -1)),
-        };
-        // A scale of which nothing counts is never asked.
-        let Some(cells) = cells else { return Level { centre: 0.0, spread: 1.0 } };
+        let cells = pick(area, scale, map).flatten(0, -1);
         let centre = median(&cells);
         let spread = 1.4826 * median(&(&cells - centre).abs());
         // Cells that never change still have something to divide by.

@@ -67,6 +67,9 @@ pub fn gain(maps: &[Tensor], area: Option<&Area>) -> f64 {
     let (even, odd) = (half(0), half(1));
     let (mut sum, mut count) = (0.0, 0);
     for (scale, map) in maps.iter().enumerate() {
+        if area.is_some_and(|area| area.pick(scale, map).is_none()) {
+            continue;
+        }
         let pick = |values: &Tensor| pick(area, scale, values);
         for (fitted, tried) in [(&even, &odd), (&odd, &even)] {
             let place = Place::fit(&map.index_select(0, fitted), &pick);
@@ -80,12 +83,9 @@ pub fn gain(maps: &[Tensor], area: Option<&Area>) -> f64 {
     sum / count
 }
 
-fn pick(area: Option<&Area>, scale: usize, values: &Tensor) -> Tensor {
-    match area {
-        None => values.flatten(-2, -1),
-        // A scale of which nothing counts has nothing to add.
-        Some(area) => area.pick(scale, values).unwrap_or_else(|| values.flatten(-2, -1).narrow(-1, 0, 0)),
-    }
+/// The cells of a scale that count; all of them where none does, since they are shown when the whole picture is.
+pub(super) fn pick(area: Option<&Area>, scale: usize, values: &Tensor) -> Tensor {
+    area.and_then(|area| area.pick(scale, values)).unwrap_or_else(|| values.flatten(-2, -1))
 }
 
 /// One scale's statistics, in f64.
@@ -105,10 +105,7 @@ impl Place {
         let n = map.size()[0] as f64;
         let mean = map.mean_dim([0].as_slice(), false, None);
         let within = map.var_dim([0].as_slice(), true, false);
-        let mean_of = |values: &Tensor| {
-            let values = counted(values);
-            if values.numel() == 0 { 0.0 } else { values.mean(None).double_value(&[]) }
-        };
+        let mean_of = |values: &Tensor| counted(values).mean(None).double_value(&[]);
         let level = mean_of(&mean);
         let spread = (&mean - level).square();
         let (v, between) = (mean_of(&within), mean_of(&spread));

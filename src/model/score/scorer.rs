@@ -43,6 +43,12 @@ impl Scorer {
         self.places.iter().flat_map(|places| places.centre.iter().zip(&places.deviation))
     }
 
+    /// The least size of a score that a difference is measured by: scores in deviations from what is usual may lie
+    /// anywhere around 0.
+    pub fn unit(&self) -> f64 {
+        if self.is_relative() && self.scoring.score != ScoreKind::Mean { 1.0 } else { 0.0 }
+    }
+
     /// What counts from now on.
     pub fn set_area(&mut self, area: Option<Area>) {
         self.area = area;

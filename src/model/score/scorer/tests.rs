@@ -142,6 +142,16 @@ fn an_roi_by_hand_and_one_too_small_for_the_coarser_scales() {
 }
 
 #[test]
+fn what_is_fitted_in_a_tiny_roi_serves_the_whole_picture_too() {
+    let method = Method::new(ScoreKind::Max, FusionMethod::Normalised, PositionsMethod::On);
+    let mut fit = Fit::new(method, STEPS);
+    (0..8).for_each(|seed| fit.add(&latent(10 * seed)));
+    let scorer = fit.finish(Some(&area(40.0, 16.0, 11.0, 8.0)), None).unwrap();
+    let whole = scorer.read_whole(&latent(99)).scores;
+    assert!(whole.abs().max().double_value(&[]) < 50.0, "{whole:?}");
+}
+
+#[test]
 fn levels_by_hand_and_the_map_in_deviations_from_them() {
     let z = [Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 2.0]).view([1, 1, 2, 2])];
     let method =
