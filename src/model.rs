@@ -4,7 +4,8 @@
 //!  frame ─▶ preprocess ─▶ pyramid ─▶ backbone (one for all scales) ─▶ whitening ─▶ flow ─▶ z ─▶ score, maps
 //! ```
 //!
-//! The whitening and all that [`architecture`] can name beside the preset `paper` are ours.
+//! The paper has no whitening. That, and every shape of network but the preset `paper`, is csflowd's own: see
+//! [`architecture`] and [`preset`].
 //!
 //! CS-Flow: Rudolph, Wehrbein, Rosenhahn, Wandt, "Fully Convolutional Cross-Scale-Flows for Image-based
 //! Defect Detection", WACV 2022, <https://arxiv.org/abs/2110.02855>. "Research code" below means

@@ -19,6 +19,11 @@ pub(super) struct ProductFile {
     product: Option<PathBuf>,
 }
 
+/// The product in `file`, if one is given.
+pub(super) fn read(file: Option<&Path>) -> anyhow::Result<Option<Product>> {
+    Ok(file.map(product::read_alone).transpose()?)
+}
+
 /// A bundle put to work, and how its answers are judged.
 pub(super) struct Station {
     pub(super) bundle: Bundle,
@@ -28,14 +33,10 @@ pub(super) struct Station {
 }
 
 impl ProductFile {
-    pub(super) fn read(&self) -> anyhow::Result<Option<Product>> {
-        Ok(self.product.as_deref().map(product::read_alone).transpose()?)
-    }
-
     /// Loads a bundle and lays the product's rules over its calibration. Refused where the product's ROI is not
     /// the calibrated one.
     pub(super) fn load(&self, bundle: &Path, device: Device) -> anyhow::Result<Station> {
-        let product = self.read()?;
+        let product = read(self.product.as_deref())?;
         let bundle = Bundle::read(bundle)?;
         let calibrated = CalibratedRoi::of(&bundle.manifest);
         let product = product.as_ref();

@@ -20,7 +20,6 @@ use crate::train::{self, Options};
 
 use super::architecture::Changes;
 use super::exit;
-use super::product::ProductFile;
 use scoring::ScoringArguments;
 
 #[derive(Debug, Args)]
@@ -54,10 +53,11 @@ pub(super) struct Arguments {
     /// How sure that must be
     #[arg(long, default_value = "95%", value_name = "SHARE")]
     confidence: Share,
+    /// Product file whose ROI says what counts of each image
+    #[arg(long, value_name = "FILE.toml")]
+    product: Option<PathBuf>,
     #[command(flatten)]
     scoring: ScoringArguments,
-    #[command(flatten)]
-    product: ProductFile,
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     // The second Ctrl-C does not wait for the best epoch to be written.
     signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, stop.clone())?;
     signal_hook::flag::register(signal_hook::consts::SIGINT, stop.clone())?;
-    let product = arguments.product.read()?;
+    let product = super::product::read(arguments.product.as_deref())?;
     let options = Options {
         data: arguments.data,
         out: arguments.out,

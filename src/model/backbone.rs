@@ -147,3 +147,35 @@ impl Trunk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_beyond_the_last_stage_are_told_from_parts_that_are_needed_and_from_strangers() {
+        use BackboneKind::{EfficientnetB5 as B5, EfficientnetLite0 as Lite0, EfficientnetLite2 as Lite2};
+        for (kind, taps, name, expected) in [
+            (Lite0, &[6][..], "_blocks.14._bn0.weight", false),
+            (Lite0, &[6], "_blocks.15._bn0.weight", true),
+            (Lite0, &[6], "_blocks.16._bn0.weight", false),
+            (Lite0, &[3], "_blocks.4._bn0.weight", false),
+            (Lite0, &[3], "_blocks.5._bn0.weight", true),
+            (Lite0, &[3, 5], "_blocks.11._bn0.weight", true),
+            (Lite2, &[3], "_blocks.6._bn0.weight", false),
+            (Lite2, &[3], "_blocks.7._bn0.weight", true),
+            (Lite0, &[3], "_conv_head.weight", true),
+            (Lite0, &[3], "_conv_stem.weight", false),
+            (Lite0, &[3], "_blocks.weight", false),
+            (B5, &[6], "features.6.8.block.0.0.weight", false),
+            (B5, &[6], "features.7.0.block.0.0.weight", true),
+            (B5, &[3, 5], "features.6.0.block.0.0.weight", true),
+            (B5, &[6], "features.8.0.weight", true),
+            (B5, &[6], "features.9.0.weight", false),
+            (B5, &[6], "features.0.0.weight", false),
+            (B5, &[6], "classifier.1.weight", true),
+        ] {
+            assert_eq!(kind.is_beyond(taps, name), expected, "{kind:?} up to {taps:?}: {name}");
+        }
+    }
+}

@@ -135,11 +135,22 @@ impl Preset {
     }
 
     pub fn architecture(self) -> Architecture {
-        let &Numbers { name, backbone, input_px, features, scales, whitened, .. } = self.numbers();
-        let &Numbers { hidden, kernels, cross_scale, clamp, .. } = self.numbers();
-        let channels = features.channels(backbone, scales);
-        let flow = FlowConfig { channels, hidden, kernels: kernels.to_vec(), cross_scale, clamp };
-        Architecture { preset: name.to_owned(), backbone, input_px, features, whitened, flow }
+        let numbers = self.numbers();
+        let flow = FlowConfig {
+            channels: numbers.features.channels(numbers.backbone, numbers.scales),
+            hidden: numbers.hidden,
+            kernels: numbers.kernels.to_vec(),
+            cross_scale: numbers.cross_scale,
+            clamp: numbers.clamp,
+        };
+        Architecture {
+            preset: numbers.name.to_owned(),
+            backbone: numbers.backbone,
+            input_px: numbers.input_px,
+            features: numbers.features,
+            whitened: numbers.whitened,
+            flow,
+        }
     }
 
     pub fn schedule(self) -> Schedule {

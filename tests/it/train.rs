@@ -1,6 +1,7 @@
 //! From drawn parts to a bundle and what it is good for, with the real program and a few images. Needs the weights
 //! of EfficientNet-Lite0; where they are not installed each test says so and passes.
 
+mod ablation;
 mod refused;
 mod roi;
 mod stopped;

@@ -6,16 +6,18 @@ use crate::model::preset::Preset;
 use crate::model::score::method::{FusionMethod, Method, PositionsMethod};
 use crate::model::score::scoring::ScoreKind;
 
+const HEADING: &str = "Scoring";
+
 #[derive(Debug, Args)]
 pub(super) struct ScoringArguments {
     /// Score of a picture: mean, top:SHARE of its cells (top:5%), max or spread [default: the preset's]
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", help_heading = HEADING)]
     score: Option<ScoreKind>,
     /// How the scales become one map [default: the preset's]
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     fusion: Option<Fusion>,
     /// Compare each cell with what is usual at its place, for parts in a fixed pose [default: the preset's]
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     positions: Option<Positions>,
 }
 

@@ -6,9 +6,10 @@ use tch::{Device, Kind, Tensor, nn};
 
 use super::*;
 
-/// Sides of the largest map; odd channels are divided unevenly.
+/// Of the largest map, in cells.
 const SIDE: i64 = 4;
 
+/// With equal and with unequal channels, some of them odd: those are not halved evenly.
 fn configs() -> Vec<FlowConfig> {
     let channels: [&[i64]; 5] = [&[3], &[4, 4], &[3, 5], &[4, 4, 4], &[2, 5, 7]];
     let config = |channels: &[i64], cross_scale| FlowConfig {

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn scores_are_read_as_they_are_written() {
-        for text in ["mean", "max", "spread", "top:5%", "top:12.5%"] {
+        for text in ["mean", "max", "spread", "top:5%", "top:12.5%", "top:7%"] {
             assert_eq!(text.parse::<ScoreKind>().unwrap().to_string(), text);
         }
         for text in ["", "top", "top:", "top:0%", "top:120%", "top:x", "Mean"] {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibrate::share::Percent;
+
 /// Stored in the manifest. Its tensors, if it has any, are [`Places`](super::places::Places).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,7 +108,7 @@ impl fmt::Display for ScoreKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mean => f.write_str("mean"),
-            Self::TopK { share } => write!(f, "top:{}%", share * 100.0),
+            Self::TopK { share } => write!(f, "top:{}", Percent(*share).to_string().replace(' ', "")),
             Self::Max => f.write_str("max"),
             Self::Spread => f.write_str("spread"),
         }

@@ -120,11 +120,11 @@ fn a_bundle_that_is_cut_short_is_said_to_be() {
 
 #[test]
 fn a_bundle_of_another_format_says_which_and_what_to_do() {
-    let (ours, other) = (br#"{\"format\":1,"#, br#"{\"format\":2,"#);
+    let (ours, other) = (br#"{\"format\":2,"#, br#"{\"format\":1,"#);
     let mut bundle = fixture::bundle().to_vec();
     let at = bundle.windows(ours.len()).position(|bytes| bytes == ours).unwrap();
     bundle[at..at + other.len()].copy_from_slice(other);
-    let expected = "has bundle format 2; this csflowd reads format 1: train again or update csflowd";
+    let expected = "has bundle format 1; this csflowd reads format 2: train again or update csflowd";
     assert_eq!(
         run_with_bundle(&bundle),
         (Some(66), format!("csflowd: cannot load the product: {BUNDLE} {expected}"))
