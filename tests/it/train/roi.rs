@@ -1,6 +1,7 @@
 //! Training for a product with an ROI, and judging with what comes out.
 
 use std::fs;
+use std::path::Path;
 
 use super::{TRAIN, backbone_weights, taken_apart};
 use crate::cli::{assert_refused, draw, run};
@@ -50,6 +51,15 @@ fn the_bundle_belongs_to_the_products_roi_and_scores_what_lies_in_it() {
         ["evaluate", "--bundle", "part.csflow", "--product", "part.toml", "--data", "parts", "--json"];
     assert!(json(&evaluate)["auroc"].is_number());
 
+    a_station_runs_with_it(place);
+
+    fs::create_dir_all(place.join("odd/test/good")).unwrap();
+    image::RgbImage::new(90, 70).save(place.join("odd/test/good/0.png")).unwrap();
+    let odd = ["evaluate", "--bundle", "part.csflow", "--product", "part.toml", "--data", "odd"];
+    let expected = "odd/test/good/0.png: cannot be evaluated: the picture is 90x70, but the product's ROI is drawn on \
+        160x160";
+    assert_refused(place, &odd, 66, expected);
+
     let alone = ["inspect", "--bundle", "part.csflow", "painted.png"];
     assert_refused(place, &alone, 78, "give the product's file by --product");
     fs::write(place.join("other.toml"), PRODUCT.replace("[80, 160]", "[90, 160]")).unwrap();
@@ -60,6 +70,25 @@ fn the_bundle_belongs_to_the_products_roi_and_scores_what_lies_in_it() {
         78,
         "other.toml: roi: is not the one that the bundle's threshold was calibrated with",
     );
+}
+
+/// Two triggers of a station whose product is the one trained for, without a broker.
+fn a_station_runs_with_it(place: &Path) {
+    let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/files.launch");
+    for folder in ["products", "pipelines", "state"] {
+        fs::create_dir_all(place.join(folder)).unwrap();
+    }
+    fs::copy(pipeline, place.join("pipelines/files.launch")).unwrap();
+    fs::copy(place.join("part.csflow"), place.join("products/part.csflow")).unwrap();
+    fs::copy(place.join("part.toml"), place.join("products/part.toml")).unwrap();
+    let settings = "[station]\nname = \"cell\"\nproduct = \"part\"\nstate_dir = \"state\"\n\
+        [mqtt]\nport = 1\nprefix = \"plant\"\n[engine]\ndevice = \"cpu\"\nthreads = 1\n\
+        [[camera]]\nid = \"top\"\npipeline = \"files.launch\"\n\
+        [camera.source]\nkind = \"files\"\nfolder = \"parts/test/good\"\n";
+    fs::write(place.join("csflowd.toml"), settings).unwrap();
+    let output = run(place, &["run", "--config", "csflowd.toml", "--frames", "2"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("MODEL_READY"), "{told}");
 }
 
 #[test]
