@@ -3,44 +3,32 @@
 //! It loads nothing while it judges. New rules come ready-made through a channel and are taken over between two
 //! batches.
 
+pub mod rules;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, never, select};
 use tracing::{error, warn};
 
-use crate::calibrate::Calibration;
 use crate::clock::Clock;
 use crate::config;
 use crate::config::product::Product;
 use crate::engine::{self, Detector, Engine, EngineError, LoadError, Measured};
 use crate::frame::{Frame, Picture, Size};
 use crate::health::Health;
+use crate::inference::rules::Rules;
 use crate::ledger::Report;
 use crate::model::bundle::Bundle;
-use crate::model::bundle::roi::{CalibratedRoi, RoiError};
-use crate::roi::Roi;
-use crate::verdict::regions::{self, RegionRule, Regions};
-use crate::verdict::{Judge, Judgement, Outcome, Reason, Recipe, StageTimes};
+use crate::model::bundle::roi::CalibratedRoi;
+use crate::verdict::regions::{self, Regions};
+use crate::verdict::{Judgement, Outcome, Reason, Recipe, StageTimes};
 
 /// The thread shows that it lives at least this often.
 const IDLE: Duration = Duration::from_millis(500);
 
 /// When the station stops, frames that wait are judged for so long; the rest is answered without.
 const LAST_LOOK: Duration = Duration::from_secs(1);
-
-/// How a measured frame is judged: calibration and product file together.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    pub judge: Judge,
-    pub regions: RegionRule,
-    pub calibration: Calibration,
-    /// The ROI that the calibration belongs to.
-    pub calibrated_roi: CalibratedRoi,
-    /// What counts of each frame; frames of another size are not judged.
-    pub roi: Option<Arc<Roi>>,
-    pub recipe: Arc<Recipe>,
-}
 
 /// A model and the rules to judge by.
 pub struct Inspector {
@@ -53,41 +41,6 @@ pub struct Inspector {
 impl std::fmt::Debug for Inspector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inspector").field("rules", &self.rules).finish_non_exhaustive()
-    }
-}
-
-impl Rules {
-    /// The product file's settings where it has any, else the bundle's. `origin` tells which bundle on which
-    /// device; its other fields are filled in here. Refused where the product's ROI is not the calibrated one.
-    pub fn new(
-        product: &Product,
-        (calibration, calibrated_roi): (Calibration, CalibratedRoi),
-        origin: Recipe,
-    ) -> Result<Self, RoiError> {
-        calibrated_roi.check(product.roi.as_deref(), product.threshold.is_some(), &product.file)?;
-        let calibrated = calibration.judge();
-        let threshold = product.threshold.unwrap_or(calibrated.threshold());
-        let guard_band = product.guard_band.unwrap_or(calibrated.guard_band());
-        let recipe = Recipe {
-            product: product.name.clone(),
-            threshold: threshold.get(),
-            guard_band,
-            mm_per_px: product.mm_per_px,
-            ..origin
-        };
-        let regions = RegionRule {
-            map_threshold: product.map_threshold.unwrap_or(calibration.map_threshold),
-            min_area_px: product.min_area_px,
-        };
-        let judge = Judge::new(threshold, guard_band).expect("guard bands are checked where they are read");
-        let (roi, recipe) = (product.roi.clone(), Arc::new(recipe));
-        Ok(Self { judge, regions, calibration, calibrated_roi, roi, recipe })
-    }
-
-    /// The same bundle on the same device under settings that have changed.
-    pub fn changed(&self, product: &Product, config_sha256: &str) -> Result<Self, RoiError> {
-        let origin = Recipe { config_sha256: config_sha256.to_owned(), ..(*self.recipe).clone() };
-        Self::new(product, (self.calibration.clone(), self.calibrated_roi.clone()), origin)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::config::reload::{changes, is_same_product};
 use crate::events::{Event, Events};
-use crate::inference::Rules;
+use crate::inference::rules::Rules;
 use crate::ledger::Report;
 
 /// Reads the settings again, from the same places with the same checks as at the start.

@@ -11,7 +11,7 @@ use crate::clock::Moment;
 use crate::engine::Batch;
 use crate::frame::{BufferPool, CameraId, Image, PixelFormat, Size, Trigger, TriggerKey};
 use crate::model::score::area::Grids;
-use crate::roi::Shapes;
+use crate::roi::{Roi, Shapes};
 use crate::verdict::Threshold;
 use crate::verdict::regions::AnomalyMap;
 
