@@ -6,6 +6,7 @@ pub mod calibrate;
 pub mod evaluate;
 pub mod exit;
 pub mod inspect;
+pub mod product;
 pub mod run;
 pub mod schema;
 pub mod synth;

@@ -17,6 +17,7 @@ pub mod station;
 mod layers;
 mod raw;
 mod reader;
+mod roi;
 mod section;
 mod suggest;
 
@@ -98,6 +99,7 @@ fn read(sources: &Sources<'_>, findings: &mut Findings, of_products: &mut Vec<Pr
     let said = said?;
     let (product, product_text) = active_product(&said, findings, of_products)?;
 
+    fit_together(&product, &cameras, of_products);
     let mut config = Config {
         station: said.station?,
         mqtt: mqtt??,
@@ -107,7 +109,8 @@ fn read(sources: &Sources<'_>, findings: &mut Findings, of_products: &mut Vec<Pr
         products_dir: said.products_dir,
         sha256: String::new(),
     };
-    config.sha256 = sha256(&text, &product_text, &config.cameras, sources);
+    let roi = config.product.roi.as_ref().map_or("", |roi| roi.sha256());
+    config.sha256 = sha256(&text, [&product_text, roi], &config.cameras, sources);
     Some(config)
 }
 
@@ -180,9 +183,20 @@ fn active_product(
     None
 }
 
-/// Over the station file, the active product, the filled-in pipelines and what was laid over the file. Other
+/// Cameras whose size is set must give what the active product's ROI is drawn on.
+fn fit_together(product: &Product, cameras: &[Camera], problems: &mut Vec<Problem>) {
+    let Some(roi) = &product.roi else { return };
+    for camera in cameras {
+        if let Some(size) = camera.size.filter(|&size| size != roi.size()) {
+            let text = format!("is drawn on frames of {}, but camera {} gives {size}", roi.size(), camera.id);
+            problems.push(Problem { file: product.file.display().to_string(), key: "roi".into(), text });
+        }
+    }
+}
+
+/// Over the station file, the active product with what its ROI's mask shows, the filled-in pipelines and what was laid over the file. Other
 /// products do not count: they judge nothing.
-fn sha256(text: &str, product_text: &str, cameras: &[Camera], sources: &Sources<'_>) -> String {
+fn sha256(text: &str, product: [&str; 2], cameras: &[Camera], sources: &Sources<'_>) -> String {
     let mut laid_over: Vec<_> =
         sources.environment.iter().filter(|(name, _)| name.to_lowercase().starts_with("csflowd__")).collect();
     laid_over.sort();
@@ -191,7 +205,7 @@ fn sha256(text: &str, product_text: &str, cameras: &[Camera], sources: &Sources<
     let pipelines = cameras.iter().map(|camera| camera.pipeline.as_str());
 
     let mut hasher = Sha256::new();
-    for part in [text, product_text].into_iter().chain(pipelines).chain(laid_over) {
+    for part in [text].into_iter().chain(product).chain(pipelines).chain(laid_over) {
         // Lengths keep text from moving between parts unseen.
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);

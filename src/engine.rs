@@ -13,12 +13,16 @@ use tch::{Kind, Tensor};
 use crate::clock::Clock;
 use crate::config::engine::Device;
 use crate::engine::cuda::DeviceError;
-use crate::frame::Picture;
+use crate::frame::{Picture, Size};
 use crate::model::architecture::Architecture;
+use crate::model::bundle::roi::RoiError;
 use crate::model::bundle::{Bundle, BundleError};
-use crate::model::network::{Network, Reading};
+use crate::model::network::Network;
 use crate::model::preprocess::{self, Preprocess};
+use crate::model::score::Reading;
+use crate::model::score::area::{Area, Grids};
 use crate::model::weights::{self, Weights};
+use crate::roi::Roi;
 use crate::verdict::regions::AnomalyMap;
 
 /// What the network says about one picture.
@@ -47,6 +51,9 @@ pub enum EngineError {
     DeviceLost { device: String, cause: String },
     #[error("network failed: {0}")]
     Failed(String),
+    /// The ROI says nothing about it.
+    #[error("the picture is {found}, but the product's ROI is drawn on {expected}")]
+    WrongSize { found: Size, expected: Size },
 }
 
 /// A bundle cannot be put to work.
@@ -56,6 +63,8 @@ pub enum LoadError {
     Bundle(#[from] BundleError),
     #[error(transparent)]
     Device(#[from] DeviceError),
+    #[error(transparent)]
+    Roi(#[from] RoiError),
     #[error("loading onto {device} failed: {cause}")]
     Failed { device: String, cause: String },
     #[error(
@@ -86,6 +95,9 @@ pub trait Detector {
     /// Judges `pictures` together; each may have its own size.
     fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError>;
 
+    /// What counts of each picture from now on; None is all of it.
+    fn set_roi(&mut self, roi: Option<&Roi>) -> Result<(), EngineError>;
+
     /// Judges one picture.
     fn measure_one(&mut self, picture: Picture<'_>, clock: &dyn Clock) -> Result<Measured, EngineError> {
         let batch = self.measure(&[picture], clock)?;
@@ -103,6 +115,8 @@ pub struct Engine {
     network: Network,
     preprocess: Preprocess,
     device_name: String,
+    /// What the ROI is drawn on; None takes pictures of any size.
+    frame: Option<Size>,
 }
 
 impl Engine {
@@ -111,14 +125,14 @@ impl Engine {
         let (device, device_name) = cuda::open(device)?;
         let failed = |cause| LoadError::Failed { device: device_name.clone(), cause };
         let network = guard::catch(|| bundle.network(device)).map_err(failed)??;
-        let engine = Self { network, preprocess: bundle.manifest.preprocess.clone(), device_name };
+        let engine = Self::new(network, bundle.manifest.preprocess.clone(), device_name);
         let self_test = &bundle.manifest.self_test;
         let found = engine.self_test_scores(&bundle.self_test).map_err(|error| LoadError::Failed {
             device: engine.device_name.clone(),
             cause: error.to_string(),
         })?;
         for (index, (&found, &expected)) in found.iter().zip(&self_test.scores).enumerate() {
-            let tolerance = self_test.tolerance * expected.abs();
+            let tolerance = self_test.tolerance * expected.abs().max(engine.network.scorer.unit());
             // A score that is not a number is within no tolerance.
             let is_found = found.is_finite() && (found - expected).abs() <= tolerance;
             if !is_found {
@@ -131,7 +145,7 @@ impl Engine {
 
     /// An engine around a network that was just trained.
     pub fn new(network: Network, preprocess: Preprocess, device_name: String) -> Self {
-        Self { network, preprocess, device_name }
+        Self { network, preprocess, device_name, frame: None }
     }
 
     /// An engine whose speed is that of a trained one and whose scores mean nothing. The backbone has its weights
@@ -159,13 +173,13 @@ impl Engine {
         "f32"
     }
 
-    /// Scores of pictures already at the input's size, `[1, 3, S, S]` u8. The first call on a device also picks
+    /// Scores of pictures already at the input's size, `[1, 3, S, S]` u8, whatever the ROI. The first call on a device also picks
     /// its kernels.
     pub fn self_test_scores(&self, pictures: &[Tensor]) -> Result<Vec<f64>, EngineError> {
         self.guarded(|| {
             let score = |picture: &Tensor| {
                 let input = preprocess::normalise(picture, &self.preprocess, self.network.device());
-                self.network.read(&input).scores.double_value(&[0])
+                self.network.read_whole(&input).scores.double_value(&[0])
             };
             pictures.iter().map(score).collect()
         })
@@ -187,7 +201,21 @@ impl Engine {
 }
 
 impl Detector for Engine {
+    fn set_roi(&mut self, roi: Option<&Roi>) -> Result<(), EngineError> {
+        let (grids, device) = (Grids::of(&self.network.architecture), self.network.device());
+        let area = self.guarded(|| roi.map(|roi| Area::new(roi, &grids, device)).transpose())?;
+        let area = area.map_err(|no_cell| EngineError::Failed(format!("the ROI {no_cell}")))?;
+        self.network.scorer.set_area(area);
+        self.frame = roi.map(Roi::size);
+        Ok(())
+    }
+
     fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError> {
+        if let Some(expected) = self.frame
+            && let Some(found) = pictures.iter().map(|picture| picture.size).find(|&size| size != expected)
+        {
+            return Err(EngineError::WrongSize { found, expected });
+        }
         let side = self.network.architecture.input_px;
         self.guarded(|| {
             let start = clock.now();

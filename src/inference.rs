@@ -3,23 +3,26 @@
 //! It loads nothing while it judges. New rules come ready-made through a channel and are taken over between two
 //! batches.
 
+pub mod rules;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, never, select};
 use tracing::{error, warn};
 
-use crate::calibrate::Calibration;
 use crate::clock::Clock;
 use crate::config;
 use crate::config::product::Product;
 use crate::engine::{self, Detector, Engine, EngineError, LoadError, Measured};
-use crate::frame::{Frame, Picture};
+use crate::frame::{Frame, Picture, Size};
 use crate::health::Health;
+use crate::inference::rules::Rules;
 use crate::ledger::Report;
 use crate::model::bundle::Bundle;
-use crate::verdict::regions::{self, RegionRule, Regions};
-use crate::verdict::{Judge, Judgement, Outcome, Reason, Recipe, StageTimes};
+use crate::model::bundle::roi::CalibratedRoi;
+use crate::verdict::regions::{self, Regions};
+use crate::verdict::{Judgement, Outcome, Reason, Recipe, StageTimes};
 
 /// The thread shows that it lives at least this often.
 const IDLE: Duration = Duration::from_millis(500);
@@ -27,19 +30,12 @@ const IDLE: Duration = Duration::from_millis(500);
 /// When the station stops, frames that wait are judged for so long; the rest is answered without.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
-/// How a measured frame is judged: calibration and product file together.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    pub judge: Judge,
-    pub regions: RegionRule,
-    pub calibration: Calibration,
-    pub recipe: Arc<Recipe>,
-}
-
 /// A model and the rules to judge by.
 pub struct Inspector {
-    pub detector: Box<dyn Detector + Send>,
-    pub rules: Rules,
+    detector: Box<dyn Detector + Send>,
+    rules: Rules,
+    /// The last size of a frame that the ROI is not drawn on.
+    odd_size: Option<Size>,
 }
 
 impl std::fmt::Debug for Inspector {
@@ -48,37 +44,22 @@ impl std::fmt::Debug for Inspector {
     }
 }
 
-impl Rules {
-    /// The product file's settings where it has any, else the bundle's. `origin` tells which bundle on which
-    /// device; its other fields are filled in here.
-    pub fn new(product: &Product, calibration: Calibration, origin: Recipe) -> Self {
-        let calibrated = calibration.judge();
-        let threshold = product.threshold.unwrap_or(calibrated.threshold());
-        let guard_band = product.guard_band.unwrap_or(calibrated.guard_band());
-        let recipe = Recipe {
-            product: product.name.clone(),
-            threshold: threshold.get(),
-            guard_band,
-            mm_per_px: product.mm_per_px,
-            ..origin
-        };
-        let regions = RegionRule {
-            map_threshold: product.map_threshold.unwrap_or(calibration.map_threshold),
-            min_area_px: product.min_area_px,
-        };
-        let judge = Judge::new(threshold, guard_band).expect("guard bands are checked where they are read");
-        Self { judge, regions, calibration, recipe: Arc::new(recipe) }
-    }
-
-    /// The same bundle on the same device under settings that have changed.
-    #[must_use]
-    pub fn changed(&self, product: &Product, config_sha256: &str) -> Self {
-        let origin = Recipe { config_sha256: config_sha256.to_owned(), ..(*self.recipe).clone() };
-        Self::new(product, self.calibration.clone(), origin)
-    }
-}
-
 impl Inspector {
+    pub fn new(mut detector: Box<dyn Detector + Send>, rules: Rules) -> Result<Self, EngineError> {
+        detector.set_roi(rules.roi.as_deref())?;
+        Ok(Self { detector, rules, odd_size: None })
+    }
+
+    /// Judges by new rules from now on; the old ones stay where the detector cannot follow.
+    fn follow(&mut self, rules: Rules) {
+        if rules.roi != self.rules.roi
+            && let Err(error) = self.detector.set_roi(rules.roi.as_deref())
+        {
+            return error!("new settings are not taken over: {error}");
+        }
+        self.rules = rules;
+    }
+
     /// Loads the active product's bundle onto the device, and finds its self-test's scores again there.
     ///
     /// Call it in the thread that will judge: OpenMP keeps a set of worker threads for each thread that calls
@@ -90,6 +71,7 @@ impl Inspector {
     ) -> Result<Self, LoadError> {
         engine::set_threads(settings.threads.unwrap_or_else(engine::threads_beside_cameras));
         let bundle = Bundle::read(&product.bundle)?;
+        let calibrated_roi = CalibratedRoi::of(&bundle.manifest);
         let engine = Engine::load(&bundle, settings.device)?;
         let origin = Recipe {
             bundle_sha256: bundle.sha256,
@@ -98,8 +80,10 @@ impl Inspector {
             precision: engine.precision(),
             ..Recipe::default()
         };
-        let rules = Rules::new(product, bundle.manifest.calibration, origin);
-        Ok(Self { detector: Box::new(engine), rules })
+        let rules = Rules::new(product, (bundle.manifest.calibration, calibrated_roi), origin)?;
+        let device = rules.recipe.device.clone();
+        Self::new(Box::new(engine), rules)
+            .map_err(|error| LoadError::Failed { device, cause: error.to_string() })
     }
 }
 
@@ -151,7 +135,7 @@ fn judge_all(mut inspector: Inspector, batch_max: usize, context: Context<'_>) -
         health.inference.beat(clock.now());
         select! {
             recv(changes) -> rules => if let Ok(rules) = rules {
-                inspector.rules = rules;
+                inspector.follow(rules);
             } else {
                 // The supervisor lets go of its end when the station stops.
                 changes = &no_changes;
@@ -171,7 +155,7 @@ fn judge_all(mut inspector: Inspector, batch_max: usize, context: Context<'_>) -
         }
         // What was sent before a frame holds for it, whichever of the two was received first.
         while let Ok(rules) = changes.try_recv() {
-            inspector.rules = rules;
+            inspector.follow(rules);
         }
         if stop_by.is_some_and(|by| clock.now().mono >= by) {
             answer(Reason::NotReady, &inspector, &mut batch, reports);
@@ -188,6 +172,10 @@ fn judge(
     reports: &Sender<Report>,
     clock: &dyn Clock,
 ) -> Result<(), DeviceLost> {
+    refuse_odd_sizes(inspector, batch, reports);
+    if batch.is_empty() {
+        return Ok(());
+    }
     let taken_up = clock.now();
     let pictures: Vec<Picture<'_>> = batch.iter().map(|frame| frame.image.picture()).collect();
     let result = inspector.detector.measure(&pictures, clock);
@@ -208,6 +196,19 @@ fn judge(
         report(reports, &frame, judgement);
     }
     Ok(())
+}
+
+/// Answers for frames that the ROI is not drawn on: nobody knows what counts of them.
+fn refuse_odd_sizes(inspector: &mut Inspector, batch: &mut Vec<Frame>, reports: &Sender<Report>) {
+    let Some(expected) = inspector.rules.roi.as_ref().map(|roi| roi.size()) else { return };
+    for frame in batch.extract_if(.., |frame| frame.image.size != expected) {
+        let found = frame.image.size;
+        if inspector.odd_size.replace(found) != Some(found) {
+            warn!(camera = %frame.trigger.camera, "frames are {found}, but the product's ROI is drawn on {expected}");
+        }
+        let recipe = Some(Arc::clone(&inspector.rules.recipe));
+        report(reports, &frame, Judgement::not_inspected(Reason::FrameCorrupt, recipe));
+    }
 }
 
 fn judgement(rules: &Rules, frame: &Frame, measured: &Measured) -> Judgement {
@@ -233,6 +234,7 @@ fn fail(
     let reason = match &error {
         EngineError::DeviceLost { .. } => Reason::DeviceLost,
         EngineError::Failed(_) => Reason::ModelError,
+        EngineError::WrongSize { .. } => Reason::FrameCorrupt,
     };
     answer(reason, inspector, batch, reports);
     match error {
@@ -240,7 +242,7 @@ fn fail(
             error!("the device is lost: {error}");
             Err(DeviceLost(error))
         }
-        EngineError::Failed(_) => {
+        EngineError::Failed(_) | EngineError::WrongSize { .. } => {
             warn!("frames could not be judged: {error}");
             Ok(())
         }

@@ -17,7 +17,7 @@ use crate::calibrate::Calibration;
 use crate::calibrate::share::Percent;
 use crate::causes;
 use crate::clock::Clock;
-use crate::engine::Detector;
+use crate::engine::{Detector, EngineError};
 use crate::frame::{Picture, PixelFormat, Size};
 use crate::image_file;
 use crate::inspect::overlay::Names;
@@ -134,13 +134,22 @@ fn judge(
     clock: &dyn Clock,
 ) -> anyhow::Result<Inspection> {
     let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
-    let measured = detector
-        .measure_one(picture, clock)
-        .with_context(|| format!("image {}: cannot be judged", path.display()))?;
+    let measured = match detector.measure_one(picture, clock) {
+        Ok(measured) => measured,
+        Err(error @ EngineError::WrongSize { .. }) => {
+            let refused = inspection(path, rules, Outcome::NotInspected(Reason::FrameCorrupt), None);
+            let error = Some(format!("image {}: {error}", path.display()));
+            return Ok(Inspection { error, ..refused });
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("image {}: cannot be judged", path.display()));
+        }
+    };
     let regions = regions::find(&measured.map, size, rules.regions);
     if let Some(file) = &overlay {
         let mut picture = RgbImage::from_raw(size.width, size.height, pixels).expect("rows are packed");
         overlay::draw(&mut picture, &measured.map, rules.regions.map_threshold, &regions.worst);
+        overlay::draw_cell(&mut picture, regions::cell_size(measured.cell_px, size));
         picture.save(file).with_context(|| format!("overlay {}: cannot be written", file.display()))?;
     }
     let score = measured.score.is_finite().then_some(measured.score);
@@ -199,6 +208,9 @@ impl fmt::Display for Inspection {
             if let Some(worst) = found.regions.first() {
                 write!(f, ", worst at ({:.0}, {:.0})", worst.cx, worst.cy)?;
             }
+            let frame = Size { width: found.width, height: found.height };
+            let [width, height] = regions::cell_size(found.cell_px, frame);
+            write!(f, ", one cell is {width:.0}x{height:.0} px")?;
         }
         write!(f, "  {}", self.file)
     }

@@ -27,6 +27,8 @@
 //! - [`verdict`] is pure. [`capture`] and [`publish`] do not know each other, and neither knows [`model`].
 //! - Only [`capture`] names GStreamer, only [`publish`] names the MQTT library.
 //! - Threads share [`health`] and nothing else. Every queue is bounded, and its line says what happens when it is full.
+//! - What lies outside a product's [`roi`] reaches no score, map or region, and a threshold is used with the ROI that it
+//!   was calibrated with.
 //! - [`frame`]s are copied once, into buffers of a pool, and training, evaluation and the daemon prepare them by the
 //!   same function.
 
@@ -55,6 +57,7 @@ pub mod model;
 pub mod progress;
 pub mod publish;
 pub mod recalibrate;
+pub mod roi;
 pub mod shutdown;
 pub mod synth;
 pub mod telemetry;

@@ -25,12 +25,14 @@ pub mod parameters;
 pub mod record;
 pub mod repeats;
 pub mod saved;
+pub mod scoring;
 pub mod start;
 pub mod use_of;
 pub mod work;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -42,11 +44,14 @@ use crate::dataset;
 use crate::dataset::division::Division;
 use crate::engine::Engine;
 use crate::model::architecture::Architecture;
-use crate::model::bundle::manifest::{Manifest, MapKind, ScoreKind, Scoring};
+use crate::model::bundle::manifest::Manifest;
 use crate::model::bundle::writing;
 use crate::model::preprocess::Preprocess;
 use crate::model::preset::{Preset, Schedule};
+use crate::model::score::method::Method;
+use crate::model::score::scoring::Scoring;
 use crate::progress::Progress;
+use crate::roi::Roi;
 use crate::train::augment::Augment;
 use crate::train::extract::Extraction;
 use crate::train::held_out::Judged;
@@ -95,6 +100,9 @@ pub struct Options {
     pub restart: bool,
     /// Whether to train although something speaks against it.
     pub force: bool,
+    pub method: Method,
+    /// What counts of each image; None is the whole.
+    pub roi: Option<Arc<Roi>>,
     /// The command as given, for the bundle's provenance.
     pub command: String,
 }
@@ -103,6 +111,7 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct Summary {
     pub outcome: Outcome,
+    pub scoring: Scoring,
     pub calibration: Calibration,
     /// Worst first.
     pub outliers: Vec<Outlier>,
@@ -120,8 +129,10 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     destination::check(&options.out)?;
     let files = dataset::training_images(&options.data)?;
     let start = Start::new(options)?;
+    let area = scoring::area(options.roi.as_deref(), &start.architecture)?;
     let good = GoodImages::look_over(files, options, start.architecture.input_px, stop)?;
     let division = Use::of(&good, start.base.as_ref(), options)?;
+    options.method.check(division.watched())?;
     let (target, shortfall) = division.target(&good, options)?;
     division.tell(&good, target);
     let data_sha256 = dataset::data_sha256(&options.data, &good.files)?;
@@ -137,11 +148,12 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
 
     let steps = division.steps(good.files.len(), &options.schedule(), options.copies);
     let work = Work {
+        options,
         start: &start,
         good: &good,
         features: &features,
         schedule: options.schedule(),
-        seed: options.seed,
+        area: area.as_ref(),
         stop,
         clock,
         progress: RefCell::new((Progress::start("training", steps), 0)),
@@ -156,7 +168,7 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     let manifest = Manifest {
         architecture: start.architecture.clone(),
         preprocess: Preprocess::known(),
-        scoring: Scoring { score: ScoreKind::Mean, map: MapKind::MeanOfScales },
+        scoring: engine.network().scorer.scoring.clone(),
         calibration: calibration.clone(),
         self_test,
         provenance: record.provenance(&outcome, created),
@@ -169,6 +181,7 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     let outliers = outliers::show(&mut engine, far, &good.files, &options.outliers, map_threshold, clock)?;
     Ok(Summary {
         outcome,
+        scoring: manifest.scoring,
         calibration,
         outliers,
         feature_time: extracted.since(began),
@@ -188,7 +201,7 @@ fn train(
         Use::HoldOut(Division { trained_on, watched, held_out }) => {
             let network = work.network(None)?;
             let outcome = work.train(&network, &work.plan(trained_on, watched), "", saved)?;
-            let mut engine = Engine::new(network, Preprocess::known(), work.start.device_name.clone());
+            let mut engine = work.engine(network, watched)?;
             work.tell_end(&outcome);
             let mut progress = Progress::start("calibration", held_out.len());
             let files = work.good.files(held_out);

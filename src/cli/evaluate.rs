@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{exit, load, print, print_json};
+use super::product::{ProductFile, Station};
+use super::{exit, print, print_json};
 use crate::clock::SystemClock;
 use crate::config::engine::Device;
 use crate::dataset;
@@ -16,6 +17,8 @@ pub(super) struct Arguments {
     /// Bundle to evaluate
     #[arg(long, value_name = "FILE.csflow")]
     bundle: PathBuf,
+    #[command(flatten)]
+    product: ProductFile,
     /// Folder with test/good, test/<defect> and, for pixels, `ground_truth/<defect>/<name>_mask.png`
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -32,8 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     for warning in &test.warnings {
         say(&format!("warning: {warning}"));
     }
-    let (bundle, mut engine) = load(&arguments.bundle, arguments.device)?;
-    let judge = bundle.manifest.calibration.judge();
+    let Station { mut engine, judge, .. } = arguments.product.load(&arguments.bundle, arguments.device)?;
     let mut progress = Progress::start("evaluation", test.images.len());
     let evaluation = evaluate::run(
         &mut engine,

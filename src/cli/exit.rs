@@ -6,17 +6,21 @@ use std::io::{self, ErrorKind};
 use super::OutputError;
 use super::architecture::BadChange;
 use crate::calibrate::CalibrateError;
+use crate::config::problem::Problems;
 use crate::daemon::DaemonError;
 use crate::dataset::DatasetError;
-use crate::engine::LoadError;
 use crate::engine::cuda::DeviceError;
+use crate::engine::{EngineError, LoadError};
 use crate::evaluate::pixels::MaskError;
 use crate::image_file::ImageFileError;
 use crate::model::bundle::BundleError;
+use crate::model::bundle::roi::RoiError;
+use crate::model::score::method::MethodError;
 use crate::model::weights::WeightsError;
 use crate::synth::SynthError;
 use crate::telemetry::TelemetryError;
 use crate::train::error::TrainError;
+use crate::train::scoring::RoiTooSmall;
 
 pub const OK: u8 = 0;
 pub const USAGE: u8 = 64;
@@ -41,6 +45,7 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
         return Some(match error {
             TrainError::Out { .. } | TrainError::NoRoom { .. } | TrainError::KeepState { .. } => IO,
             TrainError::NoWeights { .. }
+            | TrainError::RoiSize { .. }
             | TrainError::From { .. }
             | TrainError::Division { .. }
             | TrainError::Contradiction { .. }
@@ -72,7 +77,7 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<LoadError>() {
         return Some(match error {
             LoadError::Bundle(_) => NO_INPUT,
-            LoadError::Device(_) => CONFIG,
+            LoadError::Device(_) | LoadError::Roi(_) => CONFIG,
             LoadError::Failed { .. } | LoadError::SelfTest { .. } => SOFTWARE,
         });
     }
@@ -83,7 +88,10 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
     let codes = [
         (is_input, NO_INPUT),
         (cause.is::<BadChange>(), USAGE),
-        (cause.is::<DeviceError>(), CONFIG),
+        (cause.is::<MethodError>(), NO_INPUT),
+        (cause.is::<DeviceError>() || cause.is::<RoiError>() || cause.is::<RoiTooSmall>(), CONFIG),
+        (cause.is::<Problems>(), CONFIG),
+        (matches!(cause.downcast_ref(), Some(EngineError::WrongSize { .. })), NO_INPUT),
         (matches!(cause.downcast_ref(), Some(TelemetryError::Filter { .. })), USAGE),
         (matches!(cause.downcast_ref(), Some(DaemonError::Sequence(_))), IO),
         (cause.is::<io::Error>() || cause.is::<image::ImageError>(), IO),

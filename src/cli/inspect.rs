@@ -4,17 +4,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{exit, load, print, print_json};
+use super::product::{ProductFile, Station};
+use super::{exit, print, print_json};
 use crate::clock::SystemClock;
 use crate::config::engine::Device;
 use crate::inspect::{self, Rules};
-use crate::verdict::regions::RegionRule;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Bundle to judge with
     #[arg(long, value_name = "FILE.csflow")]
     bundle: PathBuf,
+    #[command(flatten)]
+    product: ProductFile,
     /// PNG, JPEG, BMP or TIFF files
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
@@ -31,13 +33,9 @@ pub(super) struct Arguments {
 
 /// Ends with 66 if an image could not be read; the others are judged all the same.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let (bundle, mut engine) = load(&arguments.bundle, arguments.device)?;
-    let calibration = &bundle.manifest.calibration;
-    let rules = Rules {
-        judge: calibration.judge(),
-        regions: RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 },
-        calibration: Some(calibration),
-    };
+    let Station { bundle, mut engine, judge, regions } =
+        arguments.product.load(&arguments.bundle, arguments.device)?;
+    let rules = Rules { judge, regions, calibration: Some(&bundle.manifest.calibration) };
     let mut printed = Ok(());
     let inspections = inspect::run(
         &mut engine,

@@ -11,12 +11,16 @@ use crate::causes::chain;
 use crate::clock::{Clock, SystemClock};
 use crate::config::camera::{Camera, Pipelines};
 use crate::config::problem::Problems;
+use crate::config::product::Product;
 use crate::config::{self, Config, Sources};
 use crate::daemon;
+use crate::engine::LoadError;
 use crate::frame::BufferPool;
 use crate::inference::Inspector;
 use crate::model::bundle::Bundle;
+use crate::model::bundle::roi::CalibratedRoi;
 use crate::progress::say;
+use crate::roi::Roi;
 use crate::telemetry;
 
 /// Where the package puts pipelines that a station does not bring itself.
@@ -75,12 +79,16 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     };
     let mut problems = Vec::new();
     if arguments.no_hardware {
-        let bundle = Bundle::read(&config.product.bundle);
-        problems.extend(bundle.err().map(|error| chain(&error)));
+        problems.extend(read_bundle(&config.product).err().map(|error| chain(&error)));
     } else {
         let inspector = Inspector::load(&config.product, &config.engine, &config.sha256);
         problems.extend(inspector.err().map(|error| chain(&error)));
-        problems.extend(config.cameras.iter().filter_map(|camera| try_camera(camera).err()));
+        problems.extend(
+            config
+                .cameras
+                .iter()
+                .filter_map(|camera| try_camera(camera, config.product.roi.as_deref()).err()),
+        );
     }
     for problem in &problems {
         say(problem);
@@ -116,15 +124,30 @@ impl Settings {
     }
 }
 
-/// Opens the camera and waits for one picture.
-fn try_camera(camera: &Camera) -> Result<(), String> {
+/// The bundle as the daemon would take it, but for its device.
+fn read_bundle(product: &Product) -> Result<(), LoadError> {
+    let bundle = Bundle::read(&product.bundle)?;
+    let (roi, sets_threshold) = (product.roi.as_deref(), product.threshold.is_some());
+    Ok(CalibratedRoi::of(&bundle.manifest).check(roi, sets_threshold, &product.file)?)
+}
+
+/// Opens the camera and waits for one picture, which must be one that `roi` is drawn on.
+fn try_camera(camera: &Camera, roi: Option<&Roi>) -> Result<(), String> {
     let named = |text: String| format!("camera {}: {text}", camera.id);
     let clock = SystemClock::start();
     let pool = BufferPool::new(1, 0);
     let mut source = capture::open(camera, &clock, &pool).map_err(|error| named(chain(&error)))?;
     while clock.now().mono < camera.stall {
         match source.next(Duration::from_millis(100)).map_err(|error| named(chain(&error)))? {
-            Pulled::Captured(captured) => return captured.image.map(drop).map_err(named),
+            Pulled::Captured(captured) => {
+                let found = captured.image.map_err(named)?.size;
+                return match roi.map(Roi::size) {
+                    Some(expected) if expected != found => Err(named(format!(
+                        "frames are {found}, but the product's ROI is drawn on {expected}"
+                    ))),
+                    Some(_) | None => Ok(()),
+                };
+            }
             Pulled::Nothing => {}
             Pulled::Ended => return Err(named("the source ended without a picture".into())),
         }

@@ -1,5 +1,7 @@
 //! `csflowd train`.
 
+mod scoring;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,6 +20,7 @@ use crate::train::{self, Options, destination};
 
 use super::architecture::Changes;
 use super::exit;
+use scoring::ScoringArguments;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -71,6 +74,11 @@ pub(super) struct Arguments {
     /// How sure that must be
     #[arg(long, default_value = "95%", value_name = "SHARE")]
     confidence: Share,
+    /// Product file whose ROI says what counts of each image
+    #[arg(long, value_name = "FILE.toml")]
+    product: Option<PathBuf>,
+    #[command(flatten)]
+    scoring: ScoringArguments,
     /// Where pictures of good images go that look unlike the others [default: beside the bundle]
     #[arg(long, value_name = "DIR")]
     outliers: Option<PathBuf>,
@@ -91,6 +99,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, stop.clone())?;
     signal_hook::flag::register(signal_hook::consts::SIGINT, stop.clone())?;
     let outliers = arguments.outliers.unwrap_or_else(|| destination::outliers(&arguments.out));
+    let product = super::product::read(arguments.product.as_deref())?;
     let options = Options {
         outliers,
         data: arguments.data,
@@ -110,6 +119,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         confidence: arguments.confidence,
         restart: arguments.restart,
         force: arguments.force,
+        method: arguments.scoring.method(arguments.preset),
+        roi: product.and_then(|product| product.roi),
         command: super::command_line(),
     };
     // A GPU that is too small for the preset is no bug of ours: it is told in a sentence.

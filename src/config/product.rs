@@ -2,11 +2,13 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::problem::{Findings, Problem};
+use super::problem::{Findings, Problem, Problems};
 use super::section::Section;
-use super::{layers, raw, reader};
+use super::{layers, raw, reader, roi};
+use crate::roi::Roi;
 use crate::verdict::Threshold;
 
 const DEADLINE_MS: u64 = 1000;
@@ -16,6 +18,7 @@ const MIN_AREA_PX: f64 = 0.0;
 pub struct Product {
     /// The file's name without `.toml`.
     pub name: String,
+    pub file: PathBuf,
     pub bundle: PathBuf,
     /// None takes the bundle's calibrated threshold.
     pub threshold: Option<Threshold>,
@@ -27,6 +30,8 @@ pub struct Product {
     pub map_threshold: Option<f64>,
     pub min_area_px: f64,
     pub mm_per_px: Option<f64>,
+    /// What counts of each frame; None is all of it.
+    pub roi: Option<Arc<Roi>>,
 }
 
 /// A product's file, read.
@@ -58,7 +63,28 @@ pub(super) fn read_all(
     Ok(paths.iter().filter_map(|path| read_file(path, bundles_dir, problems)).collect())
 }
 
+/// A product read by itself, for a command that is told its bundle: the file's own need not be there yet.
+pub fn read_alone(path: &Path) -> Result<Product, Problems> {
+    let mut problems = Vec::new();
+    let file = read_with(path, &Bundles::Unseen, &mut problems);
+    match file.and_then(|file| file.product) {
+        Some(product) if problems.is_empty() => Ok(product),
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// Where a product's bundle must be.
+enum Bundles<'a> {
+    /// Beside the product, or in this folder.
+    In(&'a Path),
+    Unseen,
+}
+
 fn read_file(path: &Path, bundles_dir: &Path, problems: &mut Vec<Problem>) -> Option<File> {
+    read_with(path, &Bundles::In(bundles_dir), problems)
+}
+
+fn read_with(path: &Path, bundles: &Bundles<'_>, problems: &mut Vec<Problem>) -> Option<File> {
     let mut findings = Findings::new(path);
     let name = name(path);
     if name.is_none() {
@@ -68,7 +94,7 @@ fn read_file(path: &Path, bundles_dir: &Path, problems: &mut Vec<Problem>) -> Op
     let table = text.as_ref().and_then(|text| layers::parse(text, &mut findings)).and_then(layers::table);
     let product = table.and_then(|table| {
         let raw = reader::read(table, &mut findings);
-        read(raw, name.as_deref(), &mut Section::new("", &mut findings), bundles_dir)
+        read(raw, (path, name.as_deref()), &mut Section::new("", &mut findings), bundles)
     });
     problems.extend(findings.into_problems());
     Some(File { name: name?, text: text.unwrap_or_default(), product })
@@ -82,12 +108,17 @@ fn name(path: &Path) -> Option<String> {
 
 fn read(
     raw: raw::Product,
-    name: Option<&str>,
+    (file, name): (&Path, Option<&str>),
     section: &mut Section<'_>,
-    bundles_dir: &Path,
+    bundles: &Bundles<'_>,
 ) -> Option<Product> {
     const ANY: std::ops::RangeInclusive<f64> = f64::MIN..=f64::MAX;
-    let bundle = section.required_file("bundle", raw.bundle, &[section.folder().into(), bundles_dir.into()]);
+    let bundle = match bundles {
+        Bundles::In(folder) => {
+            section.required_file("bundle", raw.bundle, &[section.folder().into(), (*folder).into()])
+        }
+        Bundles::Unseen => section.path("bundle", raw.bundle).or_else(|| Some(PathBuf::new())),
+    };
     let threshold = section.number("threshold", raw.threshold, ANY).and_then(Threshold::new);
     let guard_band = section.number("guard_band", raw.guard_band, 0.0..=f64::MAX);
     let deadline_ms = section.whole("deadline_ms", raw.deadline_ms, 1..=60_000).unwrap_or(DEADLINE_MS);
@@ -96,8 +127,16 @@ fn read(
     let mut inner = section.inner("regions");
     let map_threshold = inner.number("map_threshold", regions.map_threshold, ANY);
     let min_area_px = inner.number("min_area_px", regions.min_area_px, 0.0..=f64::MAX).unwrap_or(MIN_AREA_PX);
+    let roi = match raw.roi {
+        raw::Key::Absent => None,
+        given => {
+            let raw = section.get("roi", given);
+            raw.and_then(|raw| roi::read(raw, &mut section.inner("roi"))).map(Arc::new)
+        }
+    };
     Some(Product {
         name: name?.into(),
+        file: file.into(),
         bundle: bundle?,
         threshold,
         guard_band,
@@ -105,5 +144,6 @@ fn read(
         map_threshold,
         min_area_px,
         mm_per_px,
+        roi,
     })
 }

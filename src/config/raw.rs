@@ -185,6 +185,7 @@ pub(super) struct Product {
     pub(super) deadline_ms: Key<i64>,
     pub(super) mm_per_px: Key<f64>,
     pub(super) regions: Key<Regions>,
+    pub(super) roi: Key<Roi>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -194,3 +195,17 @@ pub(super) struct Regions {
     pub(super) map_threshold: Key<f64>,
     pub(super) min_area_px: Key<f64>,
 }
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Roi {
+    pub(super) width: Key<i64>,
+    pub(super) height: Key<i64>,
+    pub(super) include: Key<Vec<Key<Polygon>>>,
+    pub(super) exclude: Key<Vec<Key<Polygon>>>,
+    pub(super) mask: Key<String>,
+}
+
+/// `[[x, y], ...]`.
+pub(super) type Polygon = Vec<Key<[f64; 2]>>;

@@ -33,7 +33,11 @@ pub(super) fn element_key(list: &str, index: usize, id: Option<&str>) -> String 
 }
 
 pub(super) fn join(section: &str, key: &str) -> String {
-    if section.is_empty() { key.into() } else { format!("{section}.{key}") }
+    match (section, key) {
+        ("", key) => key.into(),
+        (section, "") => section.into(),
+        (section, key) => format!("{section}.{key}"),
+    }
 }
 
 /// One value and where it stands.
@@ -165,7 +169,13 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Wrong> {
-        let ValueKind::Array(values) = std::mem::take(&mut self.value.kind) else {
+        let kind = std::mem::take(&mut self.value.kind);
+        let ValueKind::Array(values) = kind else {
+            self.value.kind = kind;
+            // Lists of tables are keys of the whole file, and lists inside sections are of values.
+            if self.key.contains('.') {
+                return Err(self.wrong("a list"));
+            }
             return Err(Wrong(format!("must be a list, each element headed [[{}]]", self.key)));
         };
         let elements = values.into_iter().enumerate().map(|(index, value)| {
@@ -176,6 +186,20 @@ impl<'de> Deserializer<'de> for Node<'_> {
             self.child(element_key(&self.key, index, id.as_deref()), value)
         });
         visitor.visit_seq(SeqDeserializer::new(elements))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(mut self, len: usize, visitor: V) -> Result<V::Value, Wrong> {
+        match std::mem::take(&mut self.value.kind) {
+            ValueKind::Array(values) if values.len() == len => {
+                let element = |(i, value)| self.child(format!("{}[{i}]", self.key), value);
+                visitor.visit_seq(SeqDeserializer::new(values.into_iter().enumerate().map(element)))
+            }
+            ValueKind::Array(values) => Err(Wrong(format!("must be {len} numbers, has {}", values.len()))),
+            other => {
+                self.value.kind = other;
+                Err(self.wrong(&format!("{len} numbers in brackets")))
+            }
+        }
     }
 
     fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Wrong> {
@@ -205,7 +229,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
 
     serde::forward_to_deserialize_any! {
         i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 char str bytes byte_buf option unit unit_struct
-        newtype_struct tuple tuple_struct identifier
+        newtype_struct tuple_struct identifier
     }
 }
 

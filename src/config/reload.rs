@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Config;
 use super::camera::Camera;
 use super::product::Product;
+use crate::roi::Roi;
 use crate::verdict::Threshold;
 
 /// One thing that has changed.
@@ -67,8 +68,18 @@ pub fn is_same_product(old: &Product, new: &Product) -> bool {
 }
 
 fn product_changes(old: &Product, new: &Product, changes: &mut Vec<Change>) {
-    let Product { name, bundle, threshold, guard_band, deadline, map_threshold, min_area_px, mm_per_px } =
-        old;
+    let Product {
+        name,
+        file: _,
+        bundle,
+        threshold,
+        guard_band,
+        deadline,
+        map_threshold,
+        min_area_px,
+        mm_per_px,
+        roi,
+    } = old;
     // The rules of another product are not those of the network that is loaded.
     let is_same = is_same_product(old, new);
     let mut note = |live: bool, key: &str, old: String, new: String| {
@@ -84,6 +95,11 @@ fn product_changes(old: &Product, new: &Product, changes: &mut Vec<Change>) {
     note(true, "regions.map_threshold", number(*map_threshold), number(new.map_threshold));
     note(true, "regions.min_area_px", min_area_px.to_string(), new.min_area_px.to_string());
     note(true, "mm_per_px", number(*mm_per_px), number(new.mm_per_px));
+    note(true, "roi", checksum(roi.as_deref()), checksum(new.roi.as_deref()));
+}
+
+fn checksum(roi: Option<&Roi>) -> String {
+    roi.map_or("not set".into(), |roi| roi.sha256().chars().take(8).collect())
 }
 
 fn number(value: Option<f64>) -> String {

@@ -51,6 +51,7 @@ mod tests {
         check(&station(), include_str!("../../config/csflowd.toml"), true);
         check(&station(), include_str!("../../config/examples/files.toml"), true);
         check(&product(), include_str!("../../config/products/example.toml"), true);
+        check(&product(), "[roi]\nwidth = 40\nheight = 20\ninclude = [[[0, 0], [9.5, 0], [9, 9]]]", true);
     }
 
     #[test]
@@ -58,5 +59,6 @@ mod tests {
         check(&station(), "[mqtt]\nprot = 1883", false);
         check(&station(), "[mqtt]\nport = \"1883\"", false);
         check(&product(), "[regions]\nmin_area = 1", false);
+        check(&product(), "[roi]\ninclude = [[[0, 0], [1]]]", false);
     }
 }

@@ -2,11 +2,12 @@
 
 use crossbeam_channel::Sender;
 
+use crate::causes;
 use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::config::reload::{changes, is_same_product};
 use crate::events::{Event, Events};
-use crate::inference::Rules;
+use crate::inference::rules::Rules;
 use crate::ledger::Report;
 
 /// Reads the settings again, from the same places with the same checks as at the start.
@@ -39,8 +40,15 @@ impl Apply<'_> {
         if is_same_product(&self.config.product, &new.product) {
             // What is in force is the new file only if nothing of it waits.
             let sha256 = if waits { &self.config.sha256 } else { &new.sha256 };
+            let rules = match self.rules.changed(&new.product, sha256) {
+                Ok(rules) => rules,
+                Err(refused) => {
+                    let cause = format!("settings stay as they are: {}", causes::chain(&refused));
+                    return self.events.tell(Event::ConfigRefused { cause });
+                }
+            };
             // Both ends are there until every camera has stopped, and nobody reloads after that.
-            drop(self.rules_in.send(self.rules.changed(&new.product, sha256)));
+            drop(self.rules_in.send(rules));
             drop(self.reports_in.send(Report::Deadline(new.product.deadline)));
         }
         let changes = if changes.is_empty() {

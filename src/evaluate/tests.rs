@@ -7,6 +7,7 @@ use image::{GrayImage, Luma};
 use super::*;
 use crate::clock::SystemClock;
 use crate::engine::{Batch, EngineError};
+use crate::roi::Roi;
 use crate::verdict::Threshold;
 use crate::verdict::regions::AnomalyMap;
 
@@ -15,6 +16,10 @@ use crate::verdict::regions::AnomalyMap;
 struct Scripted;
 
 impl Detector for Scripted {
+    fn set_roi(&mut self, _: Option<&Roi>) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn measure(&mut self, pictures: &[Picture<'_>], _: &dyn Clock) -> Result<Batch, EngineError> {
         let measured = pictures.iter().map(|picture| {
             let score = match picture.pixels[0] {

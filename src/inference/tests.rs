@@ -11,6 +11,8 @@ use crate::calibrate::{Shortfall, Target, calibrate};
 use crate::clock::Moment;
 use crate::engine::Batch;
 use crate::frame::{BufferPool, CameraId, Image, PixelFormat, Size, Trigger, TriggerKey};
+use crate::model::score::area::Grids;
+use crate::roi::{Roi, Shapes};
 use crate::verdict::Threshold;
 use crate::verdict::regions::AnomalyMap;
 
@@ -34,6 +36,10 @@ struct Scripted {
 }
 
 impl Detector for Scripted {
+    fn set_roi(&mut self, _: Option<&Roi>) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn measure(&mut self, pictures: &[Picture<'_>], _: &dyn Clock) -> Result<Batch, EngineError> {
         let pixels: Vec<u8> = pictures.iter().map(|picture| picture.pixels[0]).collect();
         self.batches.send(pixels.clone()).unwrap();
@@ -75,8 +81,13 @@ impl Clock for ManualClock {
 }
 
 fn rules(threshold: f64) -> Rules {
+    rules_with(threshold, None)
+}
+
+fn rules_with(threshold: f64, roi: Option<Arc<Roi>>) -> Rules {
     let product = Product {
         name: "tile".into(),
+        file: "tile.toml".into(),
         bundle: "tile.csflow".into(),
         threshold: Threshold::new(threshold),
         guard_band: None,
@@ -84,6 +95,7 @@ fn rules(threshold: f64) -> Rules {
         map_threshold: Some(threshold),
         min_area_px: 0.0,
         mm_per_px: None,
+        roi,
     };
     let calibration = calibrate(
         &Evidence::ungrouped(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]),
@@ -91,7 +103,8 @@ fn rules(threshold: f64) -> Rules {
         Shortfall::Flag,
     )
     .unwrap();
-    Rules::new(&product, calibration, Recipe::default())
+    let calibrated_roi = CalibratedRoi::new(None, Grids { cells: vec![[1, 1]], steps: 8 });
+    Rules::new(&product, (calibration, calibrated_roi), Recipe::default()).unwrap()
 }
 
 /// What became of frames with these pixels, threshold 10.
@@ -141,7 +154,7 @@ fn run_with(pixels: &[u8], batch_max: usize, surroundings: Surroundings<'_>) -> 
     let (reports_in, reports) = bounded(pixels.len());
     let clock = ManualClock(Arc::new(AtomicU64::new(5)));
     let detector = Box::new(Scripted { batches: batches_in, meanwhile, clock: clock.clone(), takes_ms });
-    let inspector = Inspector { detector, rules: rules(10.0) };
+    let inspector = Inspector::new(detector, rules(10.0)).unwrap();
     let context = Context { frames: &frames, changes, reports: &reports_in, health: &health, clock: &clock };
     let end = judge_all(inspector, batch_max, context);
     drop(reports_in);
@@ -205,6 +218,19 @@ fn new_rules_wait_for_the_batch_in_hand_and_hold_for_every_later_one() {
     assert_eq!(run.outcomes(), [Outcome::Good, Outcome::Anomalous, Outcome::Anomalous]);
     let thresholds: Vec<_> = run.answers.iter().map(|(_, j)| j.recipe.as_ref().unwrap().threshold).collect();
     assert_eq!(thresholds, [10.0, 3.0, 3.0], "a verdict tells the rules that it was judged by");
+}
+
+#[test]
+fn a_frame_that_the_roi_is_not_drawn_on_is_never_good() {
+    let drawn_on =
+        |side| Some(Arc::new(Roi::new(Size { width: side, height: side }, &Shapes::default()).unwrap()));
+    for (side, outcome) in [(1, Outcome::Good), (2, Outcome::NotInspected(Reason::FrameCorrupt))] {
+        let (rules_in, changes) = bounded(1);
+        rules_in.send(rules_with(10.0, drawn_on(side))).unwrap();
+        let run = run_with(&[5, 5], 4, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
+        assert_eq!(run.outcomes(), [outcome; 2], "drawn on {side}x{side}");
+        assert!(run.answers.iter().all(|(_, judgement)| judgement.recipe.is_some()));
+    }
 }
 
 #[test]

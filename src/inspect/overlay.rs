@@ -43,6 +43,16 @@ pub fn draw(picture: &mut RgbImage, map: &AnomalyMap, map_threshold: f64, region
     }
 }
 
+/// Draws one cell's outline into the lower left corner: the map's true resolution, of which the heat shows nothing.
+pub fn draw_cell(picture: &mut RgbImage, [w, h]: [f64; 2]) {
+    let (width, height) = picture.dimensions();
+    let stroke = (width.max(height) / 400).max(1);
+    let margin = f64::from(2 * stroke);
+    let y = (f64::from(height) - h - margin).max(0.0);
+    let cell = Region { x: margin, y, w, h, cx: 0.0, cy: 0.0, area_px: w * h, peak: 0.0, mean: 0.0 };
+    draw_box(picture, &cell, stroke);
+}
+
 /// 0 is cold, 0.5 is the threshold, 1 is as hot as it gets.
 #[expect(clippy::cast_possible_truncation, reason = "a colour")]
 fn temperature(value: f32, low: f32, map_threshold: f64) -> f32 {
@@ -153,6 +163,15 @@ mod tests {
         assert_eq!(*picture.get_pixel(42, 20), BLACK);
         assert_eq!(*picture.get_pixel(60, 20), Rgb([100; 3]));
         assert_eq!((*picture.get_pixel(60, 0), *picture.get_pixel(79, 39)), (WHITE, WHITE));
+    }
+
+    #[test]
+    fn the_size_of_a_cell_stands_in_the_lower_left_corner() {
+        let mut picture = RgbImage::from_pixel(80, 40, Rgb([100; 3]));
+        draw_cell(&mut picture, [10.0, 5.0]);
+        assert_eq!((*picture.get_pixel(2, 33), *picture.get_pixel(11, 37)), (WHITE, WHITE));
+        assert_eq!((*picture.get_pixel(12, 35), *picture.get_pixel(40, 20)), (BLACK, Rgb([100; 3])));
+        draw_cell(&mut picture, [1e6, 1e6]);
     }
 
     #[test]

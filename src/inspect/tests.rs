@@ -9,6 +9,7 @@ use crate::calibrate::evidence::Evidence;
 use crate::calibrate::{Shortfall, Target, calibrate};
 use crate::clock::SystemClock;
 use crate::engine::{Batch, EngineError, Measured};
+use crate::roi::Roi;
 use crate::verdict::Threshold;
 use crate::verdict::regions::AnomalyMap;
 
@@ -16,7 +17,15 @@ use crate::verdict::regions::AnomalyMap;
 struct Scripted;
 
 impl Detector for Scripted {
+    fn set_roi(&mut self, _: Option<&Roi>) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn measure(&mut self, pictures: &[Picture<'_>], _: &dyn Clock) -> Result<Batch, EngineError> {
+        let expected = Size { width: 80, height: 40 };
+        if let Some(odd) = pictures.iter().find(|picture| picture.size != expected) {
+            return Err(EngineError::WrongSize { found: odd.size, expected });
+        }
         let measured = pictures.iter().map(|picture| {
             let grey = picture.pixels[0];
             let map = AnomalyMap { width: 2, height: 1, values: vec![0.0, f32::from(grey)] };
@@ -68,18 +77,39 @@ fn each_image_gets_its_own_answer_even_beside_a_broken_one() {
     assert_eq!((bad.score, bad.p_value, bad.region_count), (Some(120.0), Some(1.0 / 51.0), 1));
     assert_eq!((bad.regions[0].x, bad.regions[0].w, bad.cell_px), (40.0, 40.0, 40.0));
     let drawn = image::open(bad.overlay.as_ref().unwrap()).unwrap().into_rgb8();
-    assert_eq!((*drawn.get_pixel(0, 20), *drawn.get_pixel(40, 20)), (Rgb([120; 3]), Rgb([255; 3])));
+    assert_eq!((*drawn.get_pixel(0, 5), *drawn.get_pixel(40, 5)), (Rgb([120; 3]), Rgb([255; 3])));
     assert_eq!(fs::read_dir(&overlays).unwrap().count(), 3);
 
     for (line, expected) in lines.iter().zip([
-        "OK             score 50.000000 (threshold 90.000000), p 82.4 %, 0 regions  ",
+        "OK             score 50.000000 (threshold 90.000000), p 82.4 %, 0 regions, one cell is 40x20 px  ",
         "not inspected  image ",
-        "NotOK          score 120.000000 (threshold 90.000000), p 1.96 %, 1 region, worst at (60, 20)  ",
-        "not inspected  score is not a number, 1 region, worst at (60, 20)  ",
+        "NotOK          score 120.000000 (threshold 90.000000), p 1.96 %, 1 region, worst at (60, 20), one cell is 40x20 px  ",
+        "not inspected  score is not a number, 1 region, worst at (60, 20), one cell is 40x20 px  ",
     ]) {
         assert!(line.starts_with(expected), "{line}");
     }
     assert!(lines[1].ends_with("broken.png: is not a PNG, JPEG, BMP or TIFF file"));
+}
+
+#[test]
+fn an_image_that_the_roi_is_not_drawn_on_is_told_and_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = Rules {
+        judge: Judge::new(Threshold::new(100.0).unwrap(), 0.0).unwrap(),
+        regions: RegionRule { map_threshold: 100.0, min_area_px: 0.0 },
+        calibration: None,
+    };
+    let odd = folder.path().join("odd.png");
+    RgbImage::new(40, 40).save(&odd).unwrap();
+    let images = [odd, picture(folder.path(), 50)];
+    let found = run(&mut Scripted, rules, &images, None, &mut |_| {}, &SystemClock::start()).unwrap();
+    let codes: Vec<_> = found.images.iter().map(|i| (i.evaluation, i.code)).collect();
+    assert_eq!((codes, found.unreadable), (vec![(0, 11), (1, 0)], 1));
+    let error = found.images[0].error.as_ref().unwrap();
+    assert!(
+        error.ends_with("odd.png: the picture is 40x40, but the product's ROI is drawn on 80x40"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod envelope;
 pub mod manifest;
 mod parts;
 pub mod provenance;
+pub mod roi;
 pub mod writing;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ use crate::model::bundle::envelope::Envelope;
 use crate::model::bundle::manifest::{FORMAT, Manifest};
 use crate::model::flow::Permutation;
 use crate::model::network::Network;
+use crate::model::score::places::Places;
+use crate::model::score::scorer::Scorer;
 use crate::model::weights::{Weights, WeightsError};
 use crate::model::whitening::Whitening;
 
@@ -33,6 +36,7 @@ pub struct Bundle {
     pub self_test: Vec<Tensor>,
     permutations: Vec<Permutation>,
     whitening: Option<Whitening>,
+    places: Option<Places>,
     backbone: Weights,
     flow: Weights,
 }
@@ -80,12 +84,13 @@ impl Bundle {
         parts::compare_sizes(&manifest, &flow).map_err(invalid)?;
         let permutations = parts::permutations(&manifest, &weights.take("permutation.")).map_err(invalid)?;
         let whitening = parts::whitening(&manifest, &mut weights.take("whitening.")).map_err(invalid)?;
+        let places = parts::places(&manifest, &mut weights.take("scoring.")).map_err(invalid)?;
         let self_test = parts::self_test(&manifest, &mut weights.take("self_test.")).map_err(invalid)?;
         if let Some(name) = weights.tensors.keys().next() {
             return Err(invalid(format!("tensor {name:?} belongs to no part of a bundle")));
         }
         let sha256 = digest::sha256(bytes);
-        Ok(Self { manifest, sha256, self_test, permutations, whitening, backbone, flow })
+        Ok(Self { manifest, sha256, self_test, permutations, whitening, places, backbone, flow })
     }
 
     /// The network with its parameters on `device`.
@@ -95,6 +100,8 @@ impl Bundle {
         self.backbone.load_into(&network.backbone_store, |_| false)?;
         self.flow.load_into(&network.flow_store, |_| false)?;
         network.whitening = self.whitening.as_ref().map(|whitening| whitening.to_device(device));
+        let places = self.places.as_ref().map(|places| places.to_device(device));
+        network.scorer = Scorer::new(self.manifest.scoring.clone(), places, architecture.map_steps());
         Ok(network)
     }
 }

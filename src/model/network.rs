@@ -3,12 +3,14 @@
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
+use crate::model::Scales;
 use crate::model::architecture::Architecture;
 use crate::model::backbone::Backbone;
 use crate::model::flow::{Flow, FlowConfig, Permutation};
+use crate::model::score::Reading;
+use crate::model::score::scorer::Scorer;
 use crate::model::weights::{Weights, WeightsError};
 use crate::model::whitening::Whitening;
-use crate::model::{Scales, score};
 
 /// The plain network on one device. Everything fast is compared with it.
 #[derive(Debug)]
@@ -17,19 +19,11 @@ pub struct Network {
     pub permutations: Vec<Permutation>,
     /// None is the identity.
     pub whitening: Option<Whitening>,
+    pub scorer: Scorer,
     pub backbone_store: VarStore,
     pub flow_store: VarStore,
     backbone: Backbone,
     flow: Flow,
-}
-
-/// What the network says about `B` pictures.
-#[derive(Debug)]
-pub struct Reading {
-    /// `[B]`.
-    pub scores: Tensor,
-    /// `[B, H, W]`, the anomaly map: see [`score::anomaly_map`].
-    pub maps: Tensor,
 }
 
 impl Network {
@@ -40,7 +34,8 @@ impl Network {
         let flow_store = VarStore::new(device);
         let flow = Flow::new(&flow_store.root(), &architecture.flow, &permutations);
         let architecture = architecture.clone();
-        Self { architecture, permutations, whitening: None, backbone_store, flow_store, backbone, flow }
+        let (whitening, scorer) = (None, Scorer::plain(architecture.map_steps()));
+        Self { architecture, permutations, whitening, scorer, backbone_store, flow_store, backbone, flow }
     }
 
     /// A network that is as fast as a trained one and whose scores mean nothing.
@@ -77,16 +72,24 @@ impl Network {
         }
     }
 
-    /// Normalised pictures to scores and maps.
+    /// Normalised pictures to scores and maps, of what counts.
     pub fn read(&self, input: &Tensor) -> Reading {
+        self.scorer.read(&self.run(input))
+    }
+
+    /// The same as if the whole picture counted.
+    pub fn read_whole(&self, input: &Tensor) -> Reading {
+        self.scorer.read_whole(&self.run(input))
+    }
+
+    /// Normalised pictures to latent values, without the determinant.
+    fn run(&self, input: &Tensor) -> Scales {
         let features = self.features(input);
         let features = match &self.whitening {
             None => features,
             Some(whitening) => whitening.forward(&features),
         };
-        let (latent, _) = self.flow.forward(&features);
-        let maps = score::anomaly_map(&score::cell_maps(&latent), self.architecture.map_steps());
-        Reading { scores: score::mean_score(&latent), maps }
+        self.flow.forward(&features).0
     }
 
     pub fn device(&self) -> Device {

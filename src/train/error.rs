@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::frame::Size;
 use crate::model::backbone::BackboneKind;
 
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,8 @@ pub enum TrainError {
     DamagedState { file: PathBuf },
     #[error("cannot keep the state of the training in {}", .file.display())]
     KeepState { file: PathBuf, source: io::Error },
+    #[error("image {}: is {found}, but the product's ROI is drawn on {expected}", .file.display())]
+    RoiSize { file: PathBuf, found: Size, expected: Size },
     #[error("stopped before {before}; nothing was written")]
     Stopped { before: &'static str },
     #[error("stopped before {before}; no bundle was written, and the same command goes on from here")]

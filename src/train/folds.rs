@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::division;
 use crate::engine::Engine;
-use crate::model::preprocess::Preprocess;
 use crate::train::error::TrainError;
 use crate::train::held_out::{self, Judged};
 use crate::train::optimise::{Outcome, Plan};
@@ -33,7 +32,7 @@ pub fn run(
     let all: Vec<usize> = (0..work.good.files.len()).collect();
     for (k, fold) in folds.iter().enumerate() {
         let rest: Vec<usize> = all.iter().copied().filter(|image| !fold.contains(image)).collect();
-        let seed = work.seed.wrapping_add(1 + k as u64);
+        let seed = work.options.seed.wrapping_add(1 + k as u64);
         let (trained_on, watched) = division::watch(&work.good.groups, &rest, seed);
         let plan = work.plan(&trained_on, &watched);
         if k < saved.folds().len() {
@@ -46,7 +45,7 @@ pub fn run(
         if outcome.stopped {
             return Err(TrainError::Interrupted { before: "all folds were trained" }.into());
         }
-        let mut engine = Engine::new(network, Preprocess::known(), work.start.device_name.clone());
+        let mut engine = work.engine(network, &[])?;
         let judged = held_out::judge(&mut engine, &work.good.files(fold), &mut |_| {}, work.clock)?;
         saved.keep_fold(Fold {
             judged,
@@ -61,7 +60,7 @@ pub fn run(
     if outcome.stopped {
         return Err(TrainError::Interrupted { before: "the network was trained on all images" }.into());
     }
-    let engine = Engine::new(network, Preprocess::known(), work.start.device_name.clone());
+    let engine = work.engine(network, &[])?;
     let watched_loss = median_loss(saved.folds());
     Ok((engine, Outcome { watched_loss, ..outcome }))
 }

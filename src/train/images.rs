@@ -50,6 +50,11 @@ impl GoodImages {
         for (i, file) in files.iter().enumerate() {
             stopped(stop)?;
             let size = good.add(file)?;
+            if let Some(roi) = options.roi.as_deref().filter(|roi| roi.size() != size) {
+                return Err(
+                    TrainError::RoiSize { file: file.clone(), found: size, expected: roi.size() }.into()
+                );
+            }
             sizes.insert((size.pixels(), size.width, size.height));
             progress.set(i + 1, "");
         }

@@ -38,6 +38,8 @@ impl Record<'_> {
                 ("--epochs", schedule.epochs.to_string()),
                 ("the schedule", format!("{:?}", Schedule { epochs: 0, ..schedule })),
                 ("--seed", seed.to_string()),
+                ("--score", format!("{:?}", options.method)),
+                ("the ROI", or_none(options.roi.as_ref().map(|roi| roi.sha256().to_owned()))),
                 ("--group-by", or_none(group_by.clone())),
                 ("--folds", or_none(folds.map(|folds| folds.to_string()))),
                 ("--augment", augment.to_string()),

@@ -67,6 +67,14 @@ impl Use {
         }
     }
 
+    /// How many images are watched, by which the score's own numbers are found. In folds none is left for that.
+    pub fn watched(&self) -> usize {
+        match self {
+            Self::HoldOut(division) => division.watched.len(),
+            Self::Folds(_) => 0,
+        }
+    }
+
     /// Steps of all trainings together, if none ends early.
     pub fn steps(&self, images: usize, schedule: &Schedule, copies: usize) -> usize {
         let steps = |images: usize| (images * (1 + copies)).div_ceil(schedule.batch) * schedule.epochs;

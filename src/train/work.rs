@@ -4,22 +4,28 @@ use std::cell::RefCell;
 use std::sync::atomic::AtomicBool;
 
 use crate::clock::Clock;
+use crate::engine::{Detector, Engine};
 use crate::model::network::Network;
+use crate::model::preprocess::Preprocess;
 use crate::model::preset::Schedule;
+use crate::model::score::area::Area;
 use crate::progress::Progress;
 use crate::train::extract::Features;
 use crate::train::images::GoodImages;
 use crate::train::optimise::{Outcome, Plan, Run, Told};
 use crate::train::saved::Saved;
 use crate::train::start::Start;
+use crate::train::{Options, scoring};
 
 #[expect(missing_debug_implementations, reason = "a clock has none")]
 pub struct Work<'a> {
+    pub options: &'a Options,
     pub start: &'a Start,
     pub good: &'a GoodImages,
     pub features: &'a Features,
     pub schedule: Schedule,
-    pub seed: u64,
+    /// The cells that count; None is all.
+    pub area: Option<&'a Area>,
     pub stop: &'a AtomicBool,
     pub clock: &'a dyn Clock,
     /// Of all trainings, and the steps of those before.
@@ -42,7 +48,7 @@ impl Work<'_> {
             watched: self.features.themselves(watched),
             schedule: self.schedule,
             last_epoch: self.schedule.epochs,
-            seed: self.seed,
+            seed: self.options.seed,
         }
     }
 
@@ -62,6 +68,16 @@ impl Work<'_> {
         let outcome = run.finish(network, plan, &mut told, &mut |run| Ok(saved.keep(run)?), self.stop)?;
         *steps_before += plan.last_epoch * plan.steps();
         Ok(outcome)
+    }
+
+    /// Puts a trained network to work: the score's own numbers are those of the images at `watched`.
+    pub fn engine(&self, mut network: Network, watched: &[usize]) -> anyhow::Result<Engine> {
+        let Self { options, start, features, area, .. } = self;
+        let watched = features.themselves(watched);
+        network.scorer = scoring::fit(&network, &features.store, &watched, options, *area)?;
+        let mut engine = Engine::new(network, Preprocess::known(), start.device_name.clone());
+        engine.set_roi(options.roi.as_deref())?;
+        Ok(engine)
     }
 
     /// Leaves out a training that was done before the interruption.

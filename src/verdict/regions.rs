@@ -91,6 +91,13 @@ pub fn find(map: &AnomalyMap, frame: Size, rule: RegionRule) -> Regions {
     Regions { worst, total, cell_px: 0.0 }
 }
 
+/// Width and height of a network cell in pixels of `frame`, whose longer side is `cell_px`: the grid is square. This
+/// is the map's true resolution, whatever it was enlarged to.
+pub fn cell_size(cell_px: f64, frame: Size) -> [f64; 2] {
+    let longer = f64::from(frame.width.max(frame.height));
+    [frame.width, frame.height].map(|side| cell_px * f64::from(side) / longer)
+}
+
 #[derive(Clone, Copy)]
 struct Sum {
     min_x: u32,
@@ -200,6 +207,13 @@ mod tests {
         let found = find(&map(&[&[0.0, f32::NAN]]), FRAME, RULE);
         assert_eq!(found.total, 1);
         assert!(found.worst[0].peak.is_finite() && found.worst[0].cx.is_finite());
+    }
+
+    #[test]
+    fn a_cell_is_as_wide_and_high_as_the_frame_divided_by_the_grid() {
+        // A grid of 32 cells a side.
+        assert_eq!(cell_size(40.0, Size { width: 1280, height: 1024 }), [40.0, 32.0]);
+        assert_eq!(cell_size(40.0, Size { width: 1024, height: 1280 }), [32.0, 40.0]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod refused;
+mod roi;
 mod shipped;
 
 use std::collections::HashMap;

@@ -14,12 +14,13 @@ use csflowd::engine::{Detector, Engine};
 use csflowd::frame::{Picture, PixelFormat, Size};
 use csflowd::model::architecture::Architecture;
 use csflowd::model::bundle;
-use csflowd::model::bundle::manifest::{Manifest, MapKind, ScoreKind, Scoring, SelfTest};
+use csflowd::model::bundle::manifest::{Manifest, SelfTest};
 use csflowd::model::bundle::provenance::{Fingerprints, Provenance};
 use csflowd::model::flow::FlowConfig;
 use csflowd::model::network::{Network, draw_permutations};
 use csflowd::model::preprocess::{self, Preprocess};
 use csflowd::model::preset::Preset;
+use csflowd::model::score::scoring::Scoring;
 use csflowd::model::whitening::Moments;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -77,7 +78,7 @@ fn make() -> Vec<u8> {
     let manifest = Manifest {
         architecture: engine.network().architecture.clone(),
         preprocess: Preprocess::known(),
-        scoring: Scoring { score: ScoreKind::Mean, map: MapKind::MeanOfScales },
+        scoring: Scoring::plain(),
         calibration: calibrate(&Evidence::ungrouped(&scores, &maxima), Target::default(), Shortfall::Flag)
             .unwrap(),
         self_test: SelfTest { scores: engine.self_test_scores(&self_test).unwrap(), tolerance: 1e-3 },

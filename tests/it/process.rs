@@ -4,6 +4,7 @@ mod account;
 mod broker;
 mod refused;
 mod reload;
+mod roi;
 mod sequence;
 mod shipped;
 mod systemd;

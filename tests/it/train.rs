@@ -5,6 +5,7 @@ mod ablation;
 mod folds;
 mod refused;
 mod resumed;
+mod roi;
 mod stopped;
 mod suspects;
 mod used;

@@ -9,12 +9,13 @@ use tch::{Device, Tensor};
 use crate::calibrate::evidence::Evidence;
 use crate::calibrate::{Shortfall, Target, calibrate};
 use crate::model::architecture::Architecture;
-use crate::model::bundle::manifest::{Manifest, MapKind, ScoreKind, Scoring, SelfTest};
+use crate::model::bundle::manifest::{Manifest, SelfTest};
 use crate::model::bundle::provenance::{Fingerprints, Provenance};
 use crate::model::flow::FlowConfig;
 use crate::model::network::{Network, draw_permutations};
 use crate::model::preprocess::{self, Preprocess};
 use crate::model::preset::Preset;
+use crate::model::score::scoring::Scoring;
 use crate::model::whitening::Whitening;
 
 const SIDE: i64 = 128;
@@ -49,7 +50,7 @@ impl Fixture {
         let manifest = Manifest {
             architecture,
             preprocess: Preprocess::known(),
-            scoring: Scoring { score: ScoreKind::Mean, map: MapKind::MeanOfScales },
+            scoring: Scoring::plain(),
             calibration: calibrate(&evidence, Target::default(), Shortfall::Flag).unwrap(),
             self_test: SelfTest { scores, tolerance: 1e-3 },
             provenance: provenance(),
@@ -73,7 +74,7 @@ pub(crate) fn tiny() -> Architecture {
 pub(crate) fn score(network: &Network, picture: &Tensor) -> f64 {
     let _guard = tch::no_grad_guard();
     let input = preprocess::normalise(picture, &Preprocess::known(), network.device());
-    network.read(&input).scores.double_value(&[0])
+    network.read_whole(&input).scores.double_value(&[0])
 }
 
 /// Random parameters, not libtorch's: its generator belongs to the whole process.

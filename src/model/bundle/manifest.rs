@@ -6,6 +6,7 @@ use crate::calibrate::Calibration;
 use crate::model::architecture::Architecture;
 use crate::model::bundle::provenance::Provenance;
 use crate::model::preprocess::Preprocess;
+use crate::model::score::scoring::Scoring;
 
 /// The bundle format that this build writes and reads.
 pub const FORMAT: u64 = 2;
@@ -22,35 +23,13 @@ pub struct Manifest {
     pub provenance: Provenance,
 }
 
-/// How latent values become a score and a map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scoring {
-    pub score: ScoreKind,
-    pub map: MapKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScoreKind {
-    /// Mean of `z^2 / 2` over everything.
-    Mean,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MapKind {
-    /// Mean of the scales' cell maps.
-    MeanOfScales,
-}
-
 /// Pictures whose scores are known: every load on every device must find them again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SelfTest {
     /// Expected score of tensor `self_test.{i}`.
     pub scores: Vec<f64>,
-    /// Largest difference allowed, relative to the expected score.
+    /// Largest difference allowed, relative to the expected score, or to 1 where scores are in deviations.
     pub tolerance: f64,
 }
 
@@ -61,6 +40,7 @@ impl Manifest {
         if self.preprocess != Preprocess::known() {
             return Err("preprocess: this csflowd does not prepare pictures that way".into());
         }
+        self.scoring.check(self.architecture.flow.scales())?;
         let SelfTest { scores, tolerance } = &self.self_test;
         if scores.is_empty() || !scores.iter().all(|score| score.is_finite()) {
             return Err("self_test.scores: must be finite and at least one".into());

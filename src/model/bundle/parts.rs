@@ -7,6 +7,8 @@ use tch::{Kind, Tensor};
 use crate::model::Scales;
 use crate::model::bundle::manifest::Manifest;
 use crate::model::flow::{FlowConfig, Permutation};
+use crate::model::score::area::Grids;
+use crate::model::score::places::Places;
 use crate::model::weights::{self, Weights};
 use crate::model::whitening::Whitening;
 
@@ -68,6 +70,34 @@ pub(super) fn whitening(manifest: &Manifest, stored: &mut Weights) -> Result<Opt
     };
     let whitening = Whitening::new(take("mean", 1)?, take("matrix", 2)?);
     if stored.tensors.is_empty() { Ok(Some(whitening)) } else { Err("too many whitening tensors".into()) }
+}
+
+/// Centre and deviation of each cell, where the scoring uses positions.
+pub(super) fn places(manifest: &Manifest, stored: &mut Weights) -> Result<Option<Places>, String> {
+    if !manifest.scoring.positions.used {
+        return if stored.tensors.is_empty() {
+            Ok(None)
+        } else {
+            Err("position statistics where none are declared".into())
+        };
+    }
+    let grids = Grids::of(&manifest.architecture).cells;
+    let mut take = |kind: &str| -> Result<Vec<Tensor>, String> {
+        let mut one = |(s, grid): (usize, &[i64; 2])| {
+            let name = format!("{kind}.{s}");
+            let tensor = stored.tensors.remove(&name);
+            tensor
+                .filter(|t| t.size() == grid && t.kind() == Kind::Float && weights::is_finite(t))
+                .ok_or_else(|| format!("tensor scoring.{name} is missing or not {grid:?} finite f32"))
+        };
+        grids.iter().enumerate().map(&mut one).collect()
+    };
+    let places = Places { centre: take("centre")?, deviation: take("deviation")? };
+    let is_positive = |deviation: &Tensor| deviation.min().double_value(&[]) > 0.0;
+    if !places.deviation.iter().all(is_positive) {
+        return Err("tensors scoring.deviation must be positive".into());
+    }
+    if stored.tensors.is_empty() { Ok(Some(places)) } else { Err("too many position statistics".into()) }
 }
 
 pub(super) fn self_test(manifest: &Manifest, stored: &mut Weights) -> Result<Vec<Tensor>, String> {

@@ -13,6 +13,7 @@ use crate::model::architecture::Architecture;
 use crate::model::backbone::BackboneKind;
 use crate::model::features::Features;
 use crate::model::flow::FlowConfig;
+use crate::model::score::scoring::{Fusion, Level, Positions, ScoreKind, Scoring};
 
 const FILE: &str = "part.csflow";
 
@@ -96,6 +97,47 @@ fn shapes() -> Vec<Architecture> {
         shapes.push(Architecture { features, whitened, flow, ..tiny });
     }
     shapes
+}
+
+#[test]
+fn position_statistics_are_stored_and_looked_over() {
+    type Change = fn(&mut BTreeMap<String, Tensor>);
+    let mut fixture = Fixture::new();
+    let cells = fixture.manifest.architecture.shapes();
+    let planes = |value: f64| {
+        let plane = |shape: &[i64; 3]| Tensor::full([shape[1], shape[2]], value, (Kind::Float, Device::Cpu));
+        cells.iter().map(plane).collect()
+    };
+    fixture.manifest.scoring = Scoring {
+        score: ScoreKind::Max,
+        positions: Positions { used: true, images: 12, gain: Some(0.4) },
+        ..Scoring::plain()
+    };
+    let places = Places { centre: planes(1.5), deviation: planes(0.5) };
+    let steps = fixture.manifest.architecture.map_steps();
+    fixture.network.scorer = Scorer::new(fixture.manifest.scoring.clone(), Some(places), steps);
+    let expected = fixture::score(&fixture.network, &fixture.self_test[0]);
+    let network = parse(&encode(&fixture)).unwrap().network(Device::Cpu).unwrap();
+    assert_eq!(fixture::score(&network, &fixture.self_test[0]).to_bits(), expected.to_bits());
+
+    let cases: [(&str, Change); 3] = [
+        ("tensor scoring.centre.1 is missing or not [2, 2] finite f32", |t| {
+            drop(t.remove("scoring.centre.1"));
+        }),
+        ("tensors scoring.deviation must be positive", |t| {
+            t.insert("scoring.deviation.2".into(), Tensor::zeros([1, 1], (Kind::Float, Device::Cpu)));
+        }),
+        ("too many position statistics", |t| {
+            t.insert("scoring.centre.3".into(), Tensor::zeros([1, 1], (Kind::Float, Device::Cpu)));
+        }),
+    ];
+    for (expected, change) in cases {
+        let text = refusal(&encode_changed(&fixture, change));
+        assert!(text.contains(expected), "{text}\nshould say {expected}");
+    }
+    fixture.manifest.scoring = Scoring::plain();
+    let text = refusal(&encode(&fixture));
+    assert!(text.contains("position statistics where none are declared"), "{text}");
 }
 
 #[test]
@@ -197,7 +239,7 @@ fn sizes_that_the_file_does_not_hold_are_refused_before_memory_is_taken() {
 #[test]
 fn a_manifest_that_no_network_can_have_names_its_key() {
     type Change = fn(&mut Manifest);
-    let cases: [(&str, Change); 16] = [
+    let cases: [(&str, Change); 20] = [
         ("architecture.input_px: 4224", |m| m.architecture.input_px = 4224),
         ("architecture.input_px: -128", |m| m.architecture.input_px = -128),
         ("architecture.flow.channels: [9223372036854775807, 192, 192]", |m| {
@@ -216,6 +258,14 @@ fn a_manifest_that_no_network_can_have_names_its_key() {
         ("architecture.flow.kernels: [2, 3]", |m| m.architecture.flow.kernels = vec![2, 3]),
         ("architecture.flow.kernels: []", |m| m.architecture.flow.kernels = vec![]),
         ("architecture.flow.clamp: 0", |m| m.architecture.flow.clamp = 0.0),
+        ("scoring.score.top_k.share: 1.5", |m| m.scoring.score = ScoreKind::TopK { share: 1.5 }),
+        ("scoring.fusion: 1 levels for 3 scales", |m| {
+            m.scoring.fusion = Fusion::Normalised(vec![Level { centre: 1.0, spread: 1.0 }]);
+        }),
+        ("scoring.fusion: a level is not finite", |m| {
+            m.scoring.fusion = Fusion::Normalised(vec![Level { centre: 1.0, spread: 0.0 }; 3]);
+        }),
+        ("scoring.roi_sha256: is not 64", |m| m.scoring.roi_sha256 = Some("3f9a".into())),
         ("preprocess:", |m| m.preprocess.mean = [0.0; 3]),
         ("self_test.scores:", |m| m.self_test.scores = vec![]),
         ("self_test.tolerance: 0.5", |m| m.self_test.tolerance = 0.5),

@@ -60,6 +60,10 @@ pub(super) fn tensors(network: &Network, self_test: &[Tensor]) -> BTreeMap<Strin
             }
         }
     }
+    for (s, (centre, deviation)) in network.scorer.statistics().enumerate() {
+        tensors.insert(format!("scoring.centre.{s}"), centre.to_device(Device::Cpu));
+        tensors.insert(format!("scoring.deviation.{s}"), deviation.to_device(Device::Cpu));
+    }
     for (i, picture) in self_test.iter().enumerate() {
         tensors.insert(format!("self_test.{i}"), picture.to_device(Device::Cpu));
     }

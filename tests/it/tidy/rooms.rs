@@ -6,7 +6,7 @@ use super::{Source, after};
 
 /// The rooms that a running station is made of, and all that each may know of the others. Those not named here are
 /// the commands of the command line, which know what they need.
-const KNOWS: [(&str, &[&str]); 21] = [
+const KNOWS: [(&str, &[&str]); 22] = [
     ("clock", &[]),
     ("shutdown", &[]),
     ("backoff", &[]),
@@ -16,10 +16,11 @@ const KNOWS: [(&str, &[&str]); 21] = [
     ("progress", &[]),
     ("frame", &["clock"]),
     ("image_file", &["digest", "frame"]),
+    ("roi", &["digest", "frame"]),
     ("verdict", &["clock", "frame"]),
     ("health", &["clock", "frame", "verdict"]),
     ("events", &["clock", "frame", "health"]),
-    ("config", &["digest", "frame", "verdict"]),
+    ("config", &["digest", "frame", "image_file", "roi", "verdict"]),
     ("calibrate", &["verdict"]),
     (
         "capture",
@@ -27,11 +28,11 @@ const KNOWS: [(&str, &[&str]); 21] = [
     ),
     ("ledger", &["clock", "frame", "health", "verdict"]),
     ("intake", &["frame", "health", "ledger", "verdict"]),
-    ("model", &["calibrate", "digest", "frame"]),
-    ("engine", &["clock", "config", "frame", "model", "verdict"]),
+    ("model", &["calibrate", "digest", "frame", "roi"]),
+    ("engine", &["clock", "config", "frame", "model", "roi", "verdict"]),
     (
         "inference",
-        &["calibrate", "clock", "config", "engine", "frame", "health", "ledger", "model", "verdict"],
+        &["calibrate", "clock", "config", "engine", "frame", "health", "ledger", "model", "roi", "verdict"],
     ),
     ("publish", &["backoff", "causes", "clock", "config", "events", "frame", "health", "verdict"]),
 ];

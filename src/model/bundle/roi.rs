@@ -1,0 +1,147 @@
+//! Whether an ROI goes with a bundle. Other pixels give other scores, so a calibrated threshold belongs to one ROI.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::bundle::manifest::Manifest;
+use crate::model::score::area::{Grids, NoCell};
+use crate::roi::Roi;
+
+/// What a bundle says about ROIs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalibratedRoi {
+    /// None: the whole picture counted.
+    sha256: Option<String>,
+    grids: Grids,
+}
+
+/// A product's ROI does not go with its bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum RoiError {
+    #[error("{}: roi: {source}", .file.display())]
+    NoCell { file: PathBuf, source: NoCell },
+    #[error(
+        "{file}: roi: {what}; run csflowd calibrate --product {file} or csflowd train --product {file}, or set \
+         threshold in it by hand",
+        file = .file.display()
+    )]
+    Other { file: PathBuf, what: String },
+    #[error("the threshold was calibrated with an ROI ({}): give the product's file by --product", short(.sha256))]
+    NoProduct { sha256: String },
+}
+
+impl CalibratedRoi {
+    pub fn new(sha256: Option<String>, grids: Grids) -> Self {
+        Self { sha256, grids }
+    }
+
+    pub fn of(manifest: &Manifest) -> Self {
+        Self::new(manifest.scoring.roi_sha256.clone(), Grids::of(&manifest.architecture))
+    }
+
+    /// Whether `roi`, which stands in the product's `file`, may be judged by. A product that `sets_threshold` takes
+    /// nothing from the calibration, and may have any ROI.
+    pub fn check(&self, roi: Option<&Roi>, sets_threshold: bool, file: &Path) -> Result<(), RoiError> {
+        if let Some(roi) = roi {
+            self.grids.check(roi).map_err(|source| RoiError::NoCell { file: file.into(), source })?;
+        }
+        if sets_threshold {
+            return Ok(());
+        }
+        let what = match (&self.sha256, roi.map(Roi::sha256)) {
+            (None, None) => return Ok(()),
+            (Some(calibrated), Some(given)) if calibrated == given => return Ok(()),
+            (None, Some(_)) => "the bundle's threshold was calibrated without one".to_owned(),
+            (Some(calibrated), None) => {
+                format!(
+                    "there is none, but the bundle's threshold was calibrated with one ({})",
+                    short(calibrated)
+                )
+            }
+            (Some(calibrated), Some(given)) => format!(
+                "is not the one that the bundle's threshold was calibrated with ({}, here {})",
+                short(calibrated),
+                short(given)
+            ),
+        };
+        Err(RoiError::Other { file: file.into(), what })
+    }
+
+    /// Whether the bundle may judge without a product's file.
+    pub fn check_alone(&self) -> Result<(), RoiError> {
+        match &self.sha256 {
+            None => Ok(()),
+            Some(sha256) => Err(RoiError::NoProduct { sha256: sha256.clone() }),
+        }
+    }
+}
+
+/// As much of a checksum as people compare.
+fn short(sha256: &str) -> &str {
+    sha256.get(..8).unwrap_or(sha256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Size;
+    use crate::model::bundle::fixture::Fixture;
+    use crate::roi::Shapes;
+
+    fn roi(right: f64) -> Roi {
+        let polygon = vec![[0.0, 0.0], [right, 0.0], [right, 64.0], [0.0, 64.0]];
+        Roi::new(Size { width: 96, height: 64 }, &Shapes { include: vec![polygon], ..Shapes::default() })
+            .unwrap()
+    }
+
+    fn refusal(calibrated: Option<&Roi>, given: Option<&Roi>, sets_threshold: bool) -> Option<String> {
+        let mut manifest = Fixture::new().manifest;
+        manifest.scoring.roi_sha256 = calibrated.map(|roi| roi.sha256().to_owned());
+        let checked = CalibratedRoi::of(&manifest).check(given, sets_threshold, Path::new("part.toml"));
+        checked.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_threshold_belongs_to_one_roi() {
+        let (a, b) = (roi(48.0), roi(60.0));
+        assert_eq!(refusal(None, None, false), None);
+        assert_eq!(refusal(Some(&a), Some(&a), false), None);
+        let refused = [
+            (
+                None,
+                Some(&a),
+                "part.toml: roi: the bundle's threshold was calibrated without one; run csflowd calibrate",
+            ),
+            (
+                Some(&a),
+                None,
+                "part.toml: roi: there is none, but the bundle's threshold was calibrated with one (",
+            ),
+            (
+                Some(&a),
+                Some(&b),
+                "part.toml: roi: is not the one that the bundle's threshold was calibrated with (",
+            ),
+        ];
+        for (calibrated, given, expected) in refused {
+            let text = refusal(calibrated, given, false).unwrap();
+            assert!(text.starts_with(expected), "{text}");
+            assert!(text.contains("csflowd train --product part.toml"), "{text}");
+            assert_eq!(refusal(calibrated, given, true), None, "a threshold of its own needs no calibration");
+        }
+    }
+
+    #[test]
+    fn an_roi_without_a_cell_is_refused_whatever_the_threshold() {
+        let text = refusal(None, Some(&roi(10.0)), true).unwrap();
+        assert!(text.starts_with("part.toml: roi: leaves no cell to inspect: "), "{text}");
+    }
+
+    #[test]
+    fn a_bundle_with_an_roi_asks_for_its_product() {
+        let mut manifest = Fixture::new().manifest;
+        assert!(CalibratedRoi::of(&manifest).check_alone().is_ok());
+        manifest.scoring.roi_sha256 = Some(roi(48.0).sha256().to_owned());
+        let text = CalibratedRoi::of(&manifest).check_alone().unwrap_err().to_string();
+        assert!(text.ends_with("give the product's file by --product"), "{text}");
+    }
+}
