@@ -93,6 +93,11 @@ fn load(bundle: &Path, device: Device) -> anyhow::Result<(Bundle, Engine)> {
     Ok((bundle, engine))
 }
 
+/// As it was typed, but for quotes.
+fn command_line() -> String {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
 /// Results could not be printed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output")]

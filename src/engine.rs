@@ -21,6 +21,9 @@ use crate::model::preset::Architecture;
 use crate::model::weights::{self, Weights};
 use crate::verdict::regions::AnomalyMap;
 
+/// The libtorch that this program is built for and runs with.
+pub const LIBTORCH: &str = "2.11.0";
+
 /// What the network says about one picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {

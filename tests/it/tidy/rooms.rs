@@ -46,7 +46,7 @@ const SPEAKS_TO: [(&str, &[&str]); 16] = [
     ("tch", &["engine", "model", "train"]),
     ("safetensors", &["model"]),
     ("libloading", &["engine"]),
-    ("imageproc", &["inspect", "verdict"]),
+    ("imageproc", &["evaluate", "inspect", "verdict"]),
     ("tracing_subscriber", &["telemetry"]),
     ("tracing_journald", &["telemetry"]),
     ("indicatif", &["progress"]),
