@@ -17,7 +17,8 @@
 //! only; each later stage stops because its input ends. A stage that fails ends its neighbours the same way.
 //!
 //! Offline, [`train`] makes a bundle from good parts with the network in [`model`], [`calibrate`] finds its threshold,
-//! [`evaluate`] and [`inspect`] judge image files through the same engine, and [`synth`] draws parts.
+//! [`evaluate`] and [`inspect`] judge image files through the same engine, [`report`] shows an evaluation to people,
+//! and [`synth`] draws parts.
 //!
 //! # Invariants
 //!
@@ -53,6 +54,7 @@ pub mod ledger;
 pub mod model;
 pub mod progress;
 pub mod publish;
+pub mod report;
 pub mod shutdown;
 pub mod synth;
 pub mod telemetry;

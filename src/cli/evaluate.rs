@@ -13,27 +13,67 @@ use crate::engine;
 use crate::evaluate::check::{self, Note};
 use crate::evaluate::compare::Comparison;
 use crate::evaluate::record::{About, Record};
-use crate::evaluate::{self, Rules};
+use crate::evaluate::{self, Judged, Rules};
+use crate::model::bundle::manifest::Manifest;
 use crate::progress::{Progress, say};
+use crate::report::{self, Subject};
 use crate::verdict::regions::RegionRule;
 
+/// How to read what is printed.
+const FIGURES: &str = "\
+What is printed, each with its exact or DeLong's 95 % limits where it has some:
+  AUROC             chance that a defective image scores higher than a good one; also for each
+                    class of defects alone. Limits: DeLong's, or, where hardly any image is on the
+                    wrong side, the exact ones of as many pairs as there are images
+  FPR at N % TPR    good images rejected by the threshold that finds N % of the defective ones
+  overkill          good images judged not OK at the bundle's threshold
+  escape            defective images judged OK at the bundle's threshold
+  promise           the most overkill that the calibration allows, and whether these images agree
+  AUPRO             share of each defect that is marked, over the share of good pixels that are,
+                    up to 0.3 of these (Bergmann et al. 2020)
+  defects hit       single defects of the masks (8-connected) that a region lies on, by their area
+                    as a multiple of the area of one cell of the network
+  false regions     regions on good images
+  time per image    pre-processing, network and regions for one image alone
+
+Images within the guard band are not decidable: neither overkill nor escape, but rejected. Images
+and masks that cannot be used are told before the network runs, and nothing is skipped.
+
+Examples:
+  csflowd evaluate --bundle tile.csflow --data tiles --report tiles-report
+  csflowd evaluate --bundle old.csflow --compare new.csflow --data tiles --json";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = FIGURES)]
 pub(super) struct Arguments {
     /// Bundle to evaluate
     #[arg(long, value_name = "FILE.csflow")]
     bundle: PathBuf,
-    /// Other bundles to show beside it, on the same images
+    /// Further bundles, judged on the same images and shown side by side, with the difference of each AUROC to that
+    /// of --bundle and DeLong's paired test. A report is about --bundle and holds the table of all
     #[arg(long, value_name = "FILE.csflow", num_args = 1..)]
     compare: Vec<PathBuf>,
-    /// Folder with test/good, test/<defect> and, for pixels, `ground_truth/<defect>/<name>_mask.png`
+    /// Folder with test/good, test/<defect> and, for pixels, `ground_truth/<defect>/<name>_mask.png` of the size of
+    /// its image, defects white
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// Write a report for people into this folder: one page, index.html, that needs nothing but itself and prints
+    /// well. It replaces the one that is there
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     json: bool,
+}
+
+/// One bundle on the test set, and what is needed to show it.
+struct Evaluated {
+    record: Record,
+    judged: Vec<Judged>,
+    manifest: Manifest,
 }
 
 /// What is the same for all bundles.
@@ -47,6 +87,9 @@ struct TestSet<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let clock = SystemClock::start();
+    if let Some(folder) = &arguments.report {
+        report::prepare(folder)?;
+    }
     let test = dataset::test_images(&arguments.data)?;
     for warning in &test.warnings {
         say(&format!("warning: {warning}"));
@@ -64,15 +107,31 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         data_sha256: dataset::data_sha256(&arguments.data, &files)?,
         command: super::command_line(),
     };
-    let mut records = Vec::new();
-    for bundle in std::iter::once(&arguments.bundle).chain(&arguments.compare) {
-        records.push(evaluate(&set, bundle, arguments.device, &clock)?);
+    let Evaluated { record, judged, manifest } = evaluate(&set, &arguments.bundle, arguments.device, &clock)?;
+    let mut records = vec![record.clone()];
+    for bundle in &arguments.compare {
+        records.push(evaluate(&set, bundle, arguments.device, &clock)?.record);
     }
-    if let [record] = records.as_slice() {
-        if arguments.json { print_json(record)? } else { print(&record.evaluation.to_string())? }
-    } else {
-        let comparison = Comparison::new(records).context("the bundles were not shown the same images")?;
-        if arguments.json { print_json(&comparison)? } else { print(&comparison.to_string())? }
+    let comparison = match records.len() {
+        1 => None,
+        _ => Some(Comparison::new(records).context("the bundles were not shown the same images")?),
+    };
+    if let Some(folder) = &arguments.report {
+        let subject = Subject {
+            record: &record,
+            manifest: &manifest,
+            images: &test.images,
+            judged: &judged,
+            comparison: comparison.as_ref(),
+        };
+        let page = report::write(folder, subject)?;
+        say(&format!("report written to {}", page.display()));
+    }
+    match comparison {
+        None if arguments.json => print_json(&record)?,
+        None => print(&record.evaluation.to_string())?,
+        Some(comparison) if arguments.json => print_json(&comparison)?,
+        Some(comparison) => print(&comparison.to_string())?,
     }
     Ok(exit::OK)
 }
@@ -82,7 +141,7 @@ fn evaluate(
     bundle_file: &Path,
     device: Device,
     clock: &dyn Clock,
-) -> anyhow::Result<Record> {
+) -> anyhow::Result<Evaluated> {
     let (bundle, mut engine) = load(bundle_file, device)?;
     let calibration = &bundle.manifest.calibration;
     let rules = Rules {
@@ -91,7 +150,7 @@ fn evaluate(
         calibration,
     };
     let mut progress = Progress::start("evaluation", set.images.len());
-    let (evaluation, _) =
+    let (evaluation, judged) =
         evaluate::run(&mut engine, rules, set.images, &mut |done, _| progress.set(done, ""), clock)?;
     progress.finish(&format!("{} images, {}", set.images.len(), bundle_file.display()));
     let about = About {
@@ -106,5 +165,6 @@ fn evaluate(
         command: set.command.clone(),
         created: jiff::Timestamp::try_from(clock.now().utc)?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     };
-    Ok(Record { about, notes: set.notes.clone(), evaluation })
+    let record = Record { about, notes: set.notes.clone(), evaluation };
+    Ok(Evaluated { record, judged, manifest: bundle.manifest })
 }

@@ -45,7 +45,7 @@ pub struct Evaluation {
     pub not_decidable: usize,
     /// The network gave no finite score. Ranked as the worst; the gate rejects them.
     pub not_inspected: usize,
-    pub guarantee: Guarantee,
+    pub promise: Promise,
     /// By name.
     pub classes: Vec<Class>,
     pub time_ms: Times,
@@ -64,7 +64,7 @@ pub struct FalseRegions {
 
 /// What the bundle's calibration says of good parts, and whether these images agree.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Guarantee {
+pub struct Promise {
     /// With this confidence, at most this share of good parts is judged not OK.
     pub overkill_max: f64,
     pub confidence: f64,
@@ -142,7 +142,7 @@ pub struct Percentiles {
     pub p99: f64,
 }
 
-impl Guarantee {
+impl Promise {
     /// What `calibration` promises, held against the good images that were judged not OK.
     pub fn new(calibration: &Calibration, overkill: Rate) -> Self {
         let overkill_max = calibration.attained_overkill_bound;

@@ -7,7 +7,7 @@ use crate::dataset::Labelled;
 use crate::evaluate::defects::Hits;
 use crate::evaluate::delong::Placements;
 use crate::evaluate::evaluation::{
-    Class, Counts, Evaluation, FalseRegions, Guarantee, Image, Percentiles, Times,
+    Class, Counts, Evaluation, FalseRegions, Image, Percentiles, Promise, Times,
 };
 use crate::evaluate::metrics::Curve;
 use crate::evaluate::pixels::{self, Counted, MaskError, Seeing, Truth};
@@ -45,7 +45,7 @@ pub(super) fn of(rules: Rules<'_>, images: &[Labelled], judged: &[Judged]) -> Re
         escape: Rate::new(defective_counts.ok, defective.len()),
         not_decidable: good_counts.not_decidable + defective_counts.not_decidable,
         not_inspected: good_counts.not_inspected + defective_counts.not_inspected,
-        guarantee: Guarantee::new(rules.calibration, overkill),
+        promise: Promise::new(rules.calibration, overkill),
         classes: classes(&all, &good),
         time_ms: times(judged),
         images: all.iter().map(|&pair| image(pair)).collect(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::calibrate::share::Percent;
 use crate::evaluate::delong::Interval;
-use crate::evaluate::evaluation::{Answer, Class, Evaluation, Guarantee, Percentiles};
+use crate::evaluate::evaluation::{Answer, Class, Evaluation, Percentiles, Promise};
 
 /// Four decimals, or a dash for what the images could not give.
 pub fn figure(value: Option<f64>) -> String {
@@ -29,7 +29,7 @@ impl fmt::Display for Percentiles {
 }
 
 /// One sentence.
-impl fmt::Display for Guarantee {
+impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (most, sure) = (Percent(self.overkill_max), Percent(self.confidence));
         write!(f, "at most {most} with {sure} confidence, from {} held-out images: ", self.images)?;
@@ -88,7 +88,7 @@ impl fmt::Display for Evaluation {
         line("at threshold", &format!("{:.6}{guard_band}", self.threshold))?;
         line("  overkill", &self.overkill.to_string())?;
         line("  escape", &self.escape.to_string())?;
-        line("  promise", &self.guarantee.to_string())?;
+        line("  promise", &self.promise.to_string())?;
         if self.not_inspected > 0 {
             line("not inspected", &format!("{}: the network gave no finite score", self.not_inspected))?;
         }

@@ -6,7 +6,7 @@ use super::samples::{Scripted, Stopped, calibration, evaluate, part, record, rul
 use super::*;
 use crate::evaluate::compare::Comparison;
 use crate::evaluate::delong::Interval;
-use crate::evaluate::evaluation::{Answer, Guarantee, Percentiles};
+use crate::evaluate::evaluation::{Answer, Percentiles, Promise};
 use crate::evaluate::rate::Rate;
 
 #[test]
@@ -66,7 +66,7 @@ fn figures_that_the_images_cannot_give_are_left_out() {
     assert!(!json.to_string().contains("null"));
     assert!(found.to_string().contains("  escape           none to count"));
     let (found, _) = evaluate(&[part(folder.path(), "pit", 10)]).unwrap();
-    assert_eq!(found.guarantee.answer, Answer::NoGoodImages);
+    assert_eq!(found.promise.answer, Answer::NoGoodImages);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn percentiles_are_times_that_were_measured() {
 fn a_promise_is_confirmed_or_broken_only_where_the_images_can_tell() {
     let mut calibration = calibration();
     calibration.attained_overkill_bound = 0.05;
-    let answer = |count, of| Guarantee::new(&calibration, Rate::new(count, of)).answer;
+    let answer = |count, of| Promise::new(&calibration, Rate::new(count, of)).answer;
     assert_eq!(answer(0, 0), Answer::NoGoodImages);
     assert_eq!(answer(0, 20), Answer::Consistent);
     assert_eq!(answer(0, 100), Answer::Confirmed);

@@ -7,6 +7,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod evaluate;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod golden;

@@ -37,7 +37,7 @@ const KNOWS: [(&str, &[&str]); 21] = [
 ];
 
 /// Libraries with a room of their own.
-const SPEAKS_TO: [(&str, &[&str]); 16] = [
+const SPEAKS_TO: [(&str, &[&str]); 18] = [
     ("gstreamer", &["capture"]),
     ("gstreamer_app", &["capture"]),
     ("gstreamer_video", &["capture"]),
@@ -53,6 +53,8 @@ const SPEAKS_TO: [(&str, &[&str]); 16] = [
     ("sd_notify", &["daemon"]),
     ("signal_hook", &["cli", "daemon"]),
     ("clap", &["cli"]),
+    ("maud", &["report"]),
+    ("base64", &["report"]),
     ("anyhow", &["cli", "evaluate", "inspect", "train"]),
 ];
 
