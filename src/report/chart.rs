@@ -109,7 +109,7 @@ impl Plot {
                 text x=(px(x - 8.0)) y=(px(self.at_y(tick) + 4.0)) text-anchor="end" { (number(tick)) }
             }
             line.axis x1=(px(x)) x2=(px(x)) y1=(px(self.top)) y2=(px(self.bottom())) {}
-            text transform={ "translate(" (px(x - 44.0)) " " (px(middle)) ") rotate(-90)" } text-anchor="middle" { (name) }
+            (upright(x - 44.0, middle, name))
         }
     }
 
@@ -123,13 +123,20 @@ impl Plot {
     }
 }
 
-/// A value and its limits on a line from `low` to `high`, for a cell of a table that says the same in numbers.
-pub(super) fn interval(value: Option<f64>, limits: (f64, f64), (low, high): (f64, f64)) -> Markup {
-    let x = |value: f64| px(6.0 + 116.0 * ((value - low) / (high - low)).clamp(0.0, 1.0));
+/// A text that reads from bottom to top.
+pub(super) fn upright(x: f64, y: f64, text: &str) -> Markup {
+    html! {
+        text transform={ "translate(" (px(x)) " " (px(y)) ") rotate(-90)" } text-anchor="middle" { (text) }
+    }
+}
+
+/// A share and its limits on a line from 0 to 1, for a cell of a table that says the same in numbers.
+pub(super) fn interval(value: Option<f64>, limits: (f64, f64)) -> Markup {
+    let x = |value: f64| px(6.0 + 116.0 * value);
     html! {
         svg viewBox="0 0 128 14" aria-hidden="true" {
             line.grid x1="6" x2="122" y1="7" y2="7" {}
-            @for end in [low, high] { line.grid x1=(x(end)) x2=(x(end)) y1="2" y2="12" {} }
+            @for end in [0.0, 1.0] { line.grid x1=(x(end)) x2=(x(end)) y1="2" y2="12" {} }
             line.threshold x1=(x(limits.0)) x2=(x(limits.1)) y1="7" y2="7" {}
             @if let Some(value) = value { circle.mark cx=(x(value)) cy="7" r="3.5" {} }
         }

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
+use crate::calibrate::share::Percent;
 use crate::evaluate::evaluation::Evaluation;
-use crate::evaluate::table::percent;
 use crate::report::page::Section;
 use crate::report::picture::{self, Pair};
 use crate::report::{ReportError, Subject};
@@ -35,7 +35,8 @@ pub(super) fn sections(subject: Subject<'_>) -> Result<Vec<Section>, ReportError
 }
 
 fn legend() -> &'static str {
-    "Left the image, true defects outlined by dashes; right the same with the anomaly map as heat and the regions as boxes."
+    "Left the image, true defects outlined by dashes; right the same with the anomaly map as heat and the regions as \
+     boxes."
 }
 
 fn defect_classes(evaluation: &Evaluation) -> Vec<&str> {
@@ -86,8 +87,9 @@ fn example(subject: Subject<'_>, index: usize) -> Result<Markup, ReportError> {
             }
             figcaption {
                 strong { (verdict) }
-                " · score " (format!("{:.4}", judged.score)) " = " (percent((threshold > 0.0).then(|| judged.score / threshold)))
-                " of the threshold · " (regions) br;
+                " · score " (format!("{:.4}", judged.score))
+                @if threshold > 0.0 { " = " (Percent(judged.score / threshold).to_string()) " of the threshold" }
+                " · " (regions) br;
                 span.file { (file) }
             }
         }

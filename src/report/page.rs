@@ -64,7 +64,10 @@ fn signatures() -> Markup {
     html! {
         table.signatures {
             caption { "Signatures" }
-            thead { tr { th scope="col" { "" } th scope="col" { "Name" } th scope="col" { "Date" } th scope="col" { "Signature" } } }
+            thead { tr {
+                td {}
+                @for head in ["Name", "Date", "Signature"] { th scope="col" { (head) } }
+            } }
             tbody { @for role in SIGNATURES { tr { th scope="row" { (role) } td {} td {} td {} } } }
         }
     }

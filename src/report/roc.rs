@@ -51,7 +51,7 @@ pub(super) fn section(evaluation: &Evaluation, comparison: Option<&Comparison>) 
         figure {
             div.pair {
                 (chart("roc-whole", "ROC curve", &drawn, point, (1.0, 0.0)))
-                (chart("roc-zoomed", "ROC curve at low false positive rates", &drawn, point, (FPR_ZOOMED, floor)))
+                (chart("roc-zoomed", "ROC curve, low false positive rates", &drawn, point, (FPR_ZOOMED, floor)))
             }
             figcaption {
                 "Share of defective images found over share of good images rejected, for every possible threshold; to the \
@@ -93,12 +93,15 @@ fn chart(id: &str, title: &str, drawn: &[Drawn], point: (Rate, Rate), (right, fl
     html! {
         svg viewBox="0 0 440 362" role="img" aria-labelledby={ (id) "-title" } {
             title id={ (id) "-title" } { (title) }
-            defs { clipPath id=(clip) { rect x=(px(plot.left)) y=(px(plot.top - 3.0)) width=(px(plot.width + 3.0)) height=(px(plot.height + 3.0)) {} } }
+            defs { clipPath id=(clip) {
+                rect x=(px(plot.left)) y=(px(plot.top - 3.0)) width=(px(plot.width + 3.0))
+                    height=(px(plot.height + 3.0)) {}
+            } }
             (plot.y_axis("defective images found"))
             (plot.x_axis("good images rejected"))
             g clip-path={ "url(#" (clip) ")" } {
                 @for (i, one) in drawn.iter().enumerate() {
-                    path class={ "curve" @if i > 0 { " other" } } stroke-dasharray=(one.stroke) d=(plot.path(&one.corners)) {}
+                    (stroke(i, one, &plot.path(&one.corners)))
                 }
                 line.reach x1=(px((arms.0).0)) x2=(px((arms.0).1)) y1=(px(at.1)) y2=(px(at.1)) {}
                 line.reach x1=(px(at.0)) x2=(px(at.0)) y1=(px((arms.1).0)) y2=(px((arms.1).1)) {}
@@ -109,12 +112,18 @@ fn chart(id: &str, title: &str, drawn: &[Drawn], point: (Rate, Rate), (right, fl
     }
 }
 
+fn stroke(i: usize, one: &Drawn, path: &str) -> Markup {
+    html! {
+        path class={ "curve" @if i > 0 { " other" } } stroke-dasharray=(one.stroke) d=(path) {}
+    }
+}
+
 fn legend(plot: &Plot, drawn: &[Drawn]) -> Markup {
     let right = plot.right() - 8.0;
     html! {
         @for (i, one) in drawn.iter().enumerate() {
             @let y = plot.bottom() - 14.0 * f64::from(u32::try_from(drawn.len() - i).unwrap_or(0)) + 2.0;
-            path class={ "curve" @if i > 0 { " other" } } stroke-dasharray=(one.stroke) d={ "M" (px(right - 70.0)) " " (px(y - 4.0)) "H" (px(right - 30.0)) } {}
+            (stroke(i, one, &format!("M{} {}H{}", px(right - 70.0), px(y - 4.0), px(right - 30.0))))
             text x=(px(right - 22.0)) y=(px(y)) { (one.name) }
         }
     }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::evaluate::evaluation::Evaluation;
-use crate::report::chart::{Plot, Scale, number, px};
+use crate::report::chart::{Plot, Scale, number, px, upright};
 use crate::report::page::Section;
 
 const WIDTH: f64 = 900.0;
@@ -80,19 +80,12 @@ fn figure(evaluation: &Evaluation, bars: &[Bar], scale: Scale) -> Markup {
     let bar = |bar: &Bar, value: f64, class: &str| {
         let (left, right) = (plot.at_x(bar.from) + 0.5, plot.at_x(bar.to) - 0.5);
         let (upper, lower) = (plot.at_y(value.max(0.0)), plot.at_y(value.min(0.0)));
-        html! { rect class=(class) x=(px(left)) y=(px(upper)) width=(px((right - left).max(0.5))) height=(px(lower - upper)) {} }
+        let width = (right - left).max(0.5);
+        html! {
+            rect class=(class) x=(px(left)) y=(px(upper)) width=(px(width)) height=(px(lower - upper)) {}
+        }
     };
-    let counts: Vec<usize> = if is_log {
-        [1, 10, 100, 1_000, 10_000, 100_000].into_iter().filter(|&count| count <= most).collect()
-    } else {
-        let ticks = Scale::linear(0.0, f64::from(u32::try_from(most.max(1)).unwrap_or(u32::MAX))).ticks();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of images")]
-        ticks
-            .into_iter()
-            .filter(|tick| tick.fract() == 0.0 && *tick > 0.0)
-            .map(|tick| tick as usize)
-            .collect()
-    };
+    let counts = ticks(most, is_log);
     let how = if is_log { "images (logarithmic)" } else { "images" };
     let along = if scale.is_log() { "score (logarithmic)" } else { "score" };
     let threshold = plot.at_x(evaluation.threshold);
@@ -101,28 +94,31 @@ fn figure(evaluation: &Evaluation, bars: &[Bar], scale: Scale) -> Markup {
         figure {
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-labelledby="scores-title" {
                 title #scores-title { "Histogram of the scores: good images upwards, defective images downwards" }
-                defs {
-                    pattern #hatch width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
-                        line.hatch x1="0" y1="0" x2="0" y2="6" {}
-                    }
-                    pattern #dots width="5" height="5" patternUnits="userSpaceOnUse" { circle.dot cx="2" cy="2" r="0.9" {} }
-                }
+                (patterns())
                 @for count in counts.iter().flat_map(|&count| [(count, 1.0), (count, -1.0)]) {
                     @let y = plot.at_y(count.1 * height(count.0));
                     line.grid x1=(px(plot.left)) x2=(px(plot.right())) y1=(px(y)) y2=(px(y)) {}
                     text x=(px(plot.left - 8.0)) y=(px(y + 4.0)) text-anchor="end" { (count.0) }
                 }
                 @if evaluation.guard_band > 0.0 {
-                    rect.band x=(px(band)) y=(px(plot.top)) width=(px(threshold - band)) height=(px(plot.height)) {}
+                    rect.band x=(px(band)) y=(px(plot.top)) width=(px(threshold - band))
+                        height=(px(plot.height)) {}
                 }
                 @for each in bars.iter().filter(|bar| bar.good > 0) { (bar(each, height(each.good), "good")) }
-                @for each in bars.iter().filter(|bar| bar.defective > 0) { (bar(each, -height(each.defective), "defective")) }
-                line.axis x1=(px(plot.left)) x2=(px(plot.right())) y1=(px(plot.at_y(0.0))) y2=(px(plot.at_y(0.0))) {}
+                @for each in bars.iter().filter(|bar| bar.defective > 0) {
+                    (bar(each, -height(each.defective), "defective"))
+                }
+                @let middle = px(plot.at_y(0.0));
+                line.axis x1=(px(plot.left)) x2=(px(plot.right())) y1=(middle) y2=(middle) {}
                 line.threshold x1=(px(threshold)) x2=(px(threshold)) y1=(px(plot.top - 8.0)) y2=(px(plot.bottom())) {}
-                text x=(px(threshold)) y=(px(plot.top - 12.0)) text-anchor="middle" { "threshold " (number(rounded(evaluation.threshold))) }
+                text x=(px(threshold)) y=(px(plot.top - 12.0)) text-anchor="middle" {
+                    "threshold " (number(rounded(evaluation.threshold)))
+                }
                 text x=(px(plot.right())) y=(px(plot.top + 14.0)) text-anchor="end" { "good: " (evaluation.good) }
-                text x=(px(plot.right())) y=(px(plot.bottom() - 8.0)) text-anchor="end" { "defective: " (evaluation.defective) }
-                text transform={ "translate(20 " (px(plot.top + plot.height / 2.0)) ") rotate(-90)" } text-anchor="middle" { (how) }
+                text x=(px(plot.right())) y=(px(plot.bottom() - 8.0)) text-anchor="end" {
+                    "defective: " (evaluation.defective)
+                }
+                (upright(20.0, plot.top + plot.height / 2.0, how))
                 (plot.x_axis(along))
             }
             figcaption { (caption(evaluation)) }
@@ -130,12 +126,42 @@ fn figure(evaluation: &Evaluation, bars: &[Bar], scale: Scale) -> Markup {
     }
 }
 
+/// Fillings that differ without colour.
+fn patterns() -> Markup {
+    html! {
+        defs {
+            pattern #hatch width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
+                line.hatch x1="0" y1="0" x2="0" y2="6" {}
+            }
+            pattern #dots width="5" height="5" patternUnits="userSpaceOnUse" {
+                circle.dot cx="2" cy="2" r="0.9" {}
+            }
+        }
+    }
+}
+
+/// Round numbers of images up to `most`.
+fn ticks(most: usize, is_log: bool) -> Vec<usize> {
+    if is_log {
+        return [1, 10, 100, 1_000, 10_000, 100_000].into_iter().filter(|&count| count <= most).collect();
+    }
+    // Bars are no longer than this where they grow evenly.
+    let most = f64::from(u8::try_from(most.max(1)).unwrap_or(u8::MAX));
+    let is_whole = |tick: &f64| tick.fract() == 0.0 && *tick > 0.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few images")]
+    Scale::linear(0.0, most).ticks().into_iter().filter(is_whole).map(|tick| tick as usize).collect()
+}
+
 fn caption(evaluation: &Evaluation) -> Markup {
     html! {
-        "Scores of all images. Good ones (plain) point upwards, defective ones (hatched) downwards. What lies to the right of the \
-         threshold is judged not OK."
-        @if evaluation.guard_band > 0.0 { " What lies in the guard band (dotted) is not decided, and the gate rejects it." }
-        @if evaluation.not_inspected > 0 { " Without a finite score, and not shown: " (evaluation.not_inspected) "." }
+        "Scores of all images. Good ones (plain) point upwards, defective ones (hatched) downwards. What lies \
+         to the right of the threshold is judged not OK."
+        @if evaluation.guard_band > 0.0 {
+            " What lies in the guard band (dotted) is not decided, and the gate rejects it."
+        }
+        @if evaluation.not_inspected > 0 {
+            " Without a finite score, and not shown: " (evaluation.not_inspected) "."
+        }
     }
 }
 

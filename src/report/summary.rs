@@ -18,10 +18,16 @@ pub(super) fn section(evaluation: &Evaluation, notes: &[Note]) -> Section {
             (promise(evaluation.promise))
         }
         @if evaluation.guard_band > 0.0 {
-            p { (images(evaluation.not_decidable)) " in the guard band: not decided, so the gate rejects them. They count neither as overkill nor as escape." }
+            p {
+                (images(evaluation.not_decidable)) " in the guard band: not decided, so rejected by the gate. These \
+                 count neither as overkill nor as escape."
+            }
         }
         @if evaluation.not_inspected > 0 {
-            p { strong { (images(evaluation.not_inspected)) " not inspected" } ": the network gave no finite score, so the gate rejects them." }
+            p {
+                strong { (images(evaluation.not_inspected)) " not inspected" }
+                ": the network gave no finite score, so the gate rejects what they show."
+            }
         }
         @if !notes.is_empty() {
             ul.notes { @for note in notes { li { (note.to_string()) } } }
@@ -80,7 +86,8 @@ fn promise(promise: Promise) -> Markup {
             h3 { "Promise of the calibration" }
             p.big { (word) }
             p { "At most " (Percent(promise.overkill_max).to_string()) " overkill, with "
-                (Percent(promise.confidence).to_string()) " confidence, from " (promise.images) " held-out good images." }
+                (Percent(promise.confidence).to_string()) " confidence, from "
+                (promise.images) " held-out good images." }
             p { (why) }
         }
     }

@@ -5,7 +5,8 @@ use maud::{Markup, html};
 use crate::calibrate::share::Percent;
 use crate::evaluate::compare::{Comparison, letter};
 use crate::evaluate::defects::Hits;
-use crate::evaluate::evaluation::{Class, Evaluation};
+use crate::evaluate::delong::Interval;
+use crate::evaluate::evaluation::{Class, Evaluation, FalseRegions};
 use crate::evaluate::rate::Rate;
 use crate::evaluate::table::{figure, percent};
 use crate::report::chart;
@@ -43,6 +44,11 @@ pub(super) fn figures(evaluation: &Evaluation) -> Section {
             ),
         ]);
     }
+    let FalseRegions { regions, images } = evaluation.false_regions;
+    if images.of > 0 {
+        let note = format!("on {} of {} good images", images.count, images.of);
+        rows.push(("False regions", regions.to_string(), note));
+    }
     let time = evaluation.time_ms;
     rows.extend([
         (
@@ -70,12 +76,15 @@ pub(super) fn figures(evaluation: &Evaluation) -> Section {
 pub(super) fn classes(evaluation: &Evaluation) -> Section {
     let body = html! {
         div.scroll { table {
-            caption { "Each defect class alone against all good images. Wrong: good images judged not OK, defective images judged OK. \
-                In brackets and as bars the 95 % limits; bars run from 0 to 1." }
+            caption {
+                "Each defect class alone against all good images. Wrong: good images judged not OK, defective \
+                 images judged OK. In brackets and as bars the 95 % limits; bars run from 0 to 1."
+            }
             thead { tr {
-                th scope="col" { "Class" } th.n scope="col" { "Images" } th.n scope="col" { "AUROC" } th scope="col" { "Limits" }
-                th.n scope="col" { "OK" } th.n scope="col" { "Not OK" } th.n scope="col" { "Undecided" } th.n scope="col" { "Not inspected" }
-                th.n scope="col" { "Wrong" }
+                th scope="col" { "Class" }
+                @for head in ["Images", "AUROC"] { th.n scope="col" { (head) } }
+                th scope="col" { "Limits" }
+                @for head in ["OK", "Not OK", "Undecided", "Not inspected", "Wrong"] { th.n scope="col" { (head) } }
             } }
             tbody { @for class in &evaluation.classes { (class_row(class)) } }
         } }
@@ -89,9 +98,18 @@ fn class_row(class: &Class) -> Markup {
         tr {
             th scope="row" { (name) }
             td.n { (images) }
-            td.n { (figure(*auroc)) @if let Some(limits) = auroc_interval { br; "(" (format!("{:.3}", limits.low)) " to " (format!("{:.3}", limits.high)) ")" } }
-            td.forest { @if let Some(limits) = auroc_interval { (chart::interval(*auroc, (limits.low, limits.high), (0.0, 1.0))) } }
-            td.n { (counts.ok) } td.n { (counts.not_ok) } td.n { (counts.not_decidable) } td.n { (counts.not_inspected) }
+            td.n {
+                (figure(*auroc))
+                @if let Some(Interval { low, high }) = auroc_interval { br; (format!("({low:.3} to {high:.3})")) }
+            }
+            td.forest {
+                @if let Some(Interval { low, high }) = auroc_interval {
+                    (chart::interval(*auroc, (*low, *high)))
+                }
+            }
+            @for count in [counts.ok, counts.not_ok, counts.not_decidable, counts.not_inspected] {
+                td.n { (count) }
+            }
             td.n { (share(*wrong)) }
         }
     }
@@ -102,12 +120,18 @@ pub(super) fn defects(hits: &Hits) -> Section {
     let rows: Vec<(String, Rate)> = std::iter::once(("all".into(), hits.all)).chain(rows).collect();
     let body = html! {
         table {
-            caption { "Single defects, as the masks show them, that a region lies on, by their area as a multiple of the area of one \
-                cell of the network. What is much smaller than a cell is hard to see." }
-            thead { tr { th scope="col" { "Size" } th.n scope="col" { "Defects" } th.n scope="col" { "Hit" } th.n scope="col" { "Share" } th scope="col" { "Limits" } } }
+            caption {
+                "Single defects, as the masks show them, that a region lies on, by their area as a multiple of the \
+                 area of one cell of the network. What is much smaller than a cell is hard to see."
+            }
+            thead { tr {
+                th scope="col" { "Size" }
+                @for head in ["Defects", "Hit", "Share"] { th.n scope="col" { (head) } }
+                th scope="col" { "Limits" }
+            } }
             tbody { @for (name, hit) in rows { tr {
                 th scope="row" { (name) } td.n { (hit.of) } td.n { (hit.count) } td.n { (share(hit)) }
-                td.forest { @if hit.of > 0 { (chart::interval(hit.rate, (hit.low, hit.high), (0.0, 1.0))) } }
+                td.forest { @if hit.of > 0 { (chart::interval(hit.rate, (hit.low, hit.high))) } }
             } } }
         }
     };
@@ -117,11 +141,14 @@ pub(super) fn defects(hits: &Hits) -> Section {
 pub(super) fn comparison(comparison: &Comparison) -> Section {
     let body = html! {
         ul { @for (i, record) in comparison.bundles.iter().enumerate() {
-            li { strong { (letter(i)) } " " (record.about.bundle) " (" (record.about.bundle_sha256.get(..8).unwrap_or_default()) ")" }
+            @let short = record.about.bundle_sha256.get(..8).unwrap_or_default();
+            li { strong { (letter(i)) } " " (record.about.bundle) " (" (short) ")" }
         } }
         div.scroll { table {
-            caption { "The same images judged by each bundle. The differences of AUROC come with DeLong's 95 % limits and the chance p of one \
-                at least as large if the true areas were equal." }
+            caption {
+                "The same images judged by each bundle. The differences of AUROC come with DeLong's 95 % limits and \
+                 the chance p of one at least as large if the true areas were equal."
+            }
             thead { tr {
                 th scope="col" { "Figure" }
                 @for i in 0..comparison.bundles.len() { th.n scope="col" { (letter(i)) } }
