@@ -58,8 +58,11 @@ pub enum ReportError {
 pub fn prepare(folder: &Path) -> Result<(), ReportError> {
     fs::create_dir_all(folder).map_err(|source| ReportError::Folder { folder: folder.into(), source })?;
     let file = folder.join(FILE);
-    let opened = fs::File::options().append(true).create(true).open(&file);
-    opened.map(drop).map_err(|source| ReportError::Write { file, source })
+    let existed = file.exists();
+    let opened = fs::File::options().append(true).create(true).open(&file).map(drop);
+    // Work that fails must not leave an empty page behind.
+    let tried = opened.and_then(|()| if existed { Ok(()) } else { fs::remove_file(&file) });
+    tried.map_err(|source| ReportError::Write { file, source })
 }
 
 /// Writes the page into `folder` and says where it is.
@@ -81,7 +84,8 @@ fn page(subject: Subject<'_>) -> Result<Page, ReportError> {
     sections.extend(tables::not_inspected(evaluation));
     sections.extend(examples::sections(subject)?);
     sections.push(provenance::section(subject.record, subject.manifest));
-    Ok(Page { title: format!("Evaluation of {}", about.bundle), created: about.created.clone(), sections })
+    let name = Path::new(&about.bundle).file_name().unwrap_or_default().to_string_lossy();
+    Ok(Page { title: format!("Evaluation of {name}"), created: about.created.clone(), sections })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const PARTS: [(&str, u8); 8] = [
 fn pages(folder: &Path) -> [String; 2] {
     let images = PARTS.map(|(class, grey)| part(folder, class, grey));
     let (evaluation, judged) = evaluate(&images).unwrap();
-    let first = record(folder, "a & \"b\".csflow", evaluation.clone());
+    let first = record(folder, "bundles/a & \"b\".csflow", evaluation.clone());
     let second = record(folder, "c.csflow", evaluation);
     let comparison = Comparison::new(vec![first.clone(), second]).unwrap();
     let manifest = Fixture::new().manifest;
@@ -112,8 +112,9 @@ fn a_test_set_of_one_kind_has_a_page_too() {
             judged: &judged,
             comparison: None,
         };
-        let out = folder.path().join("deep/er");
+        let out = folder.path().join(format!("deep/{}", parts.len()));
         prepare(&out).unwrap();
+        assert!(!out.join(FILE).exists(), "nothing was evaluated yet");
         let page = std::fs::read_to_string(write(&out, subject).unwrap()).unwrap();
         assert!(page.contains("There are no ") && !page.contains("NaN") && !page.contains("inf\""), "{page}");
     }

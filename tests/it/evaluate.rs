@@ -98,6 +98,7 @@ fn what_cannot_be_evaluated_is_told_before_the_bundle_is_read() {
     let at = folder.path();
     let arguments = ["evaluate", "--bundle", "none.csflow", "--data", "parts", "--report", "report"];
     assert_refused(at, &arguments, 66, "cannot read none.csflow");
+    assert_eq!(fs::read_dir(at.join("report")).unwrap().count(), 0);
 
     let mask = at.join("parts/ground_truth/a<b>/1_mask.png");
     GrayImage::new(3, 3).save(mask).unwrap();
