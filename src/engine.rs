@@ -25,6 +25,9 @@ use crate::model::weights::{self, Weights};
 use crate::roi::Roi;
 use crate::verdict::regions::AnomalyMap;
 
+/// The libtorch that this program is built for and runs with.
+pub const LIBTORCH: &str = "2.11.0";
+
 /// What the network says about one picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {

@@ -18,7 +18,7 @@
 //!
 //! Offline, [`train`] makes a bundle from good parts with the network in [`model`], [`calibrate`] finds its threshold,
 //! [`recalibrate`] lets production's good parts join it, [`evaluate`] and [`inspect`] judge image files through the
-//! same engine, and [`synth`] draws parts.
+//! same engine, [`report`] shows an evaluation to people, and [`synth`] draws parts.
 //!
 //! # Invariants
 //!
@@ -57,6 +57,7 @@ pub mod model;
 pub mod progress;
 pub mod publish;
 pub mod recalibrate;
+pub mod report;
 pub mod roi;
 pub mod shutdown;
 pub mod synth;

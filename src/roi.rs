@@ -84,6 +84,11 @@ impl Roi {
         &self.sha256
     }
 
+    /// Whether each pixel of the frame counts, row by row.
+    pub fn pixels(&self) -> &[bool] {
+        &self.pixels
+    }
+
     /// Share of the frame's pixels that count.
     pub fn share(&self) -> f64 {
         let counted = self.pixels.iter().filter(|&&counts| counts).count();

@@ -1,54 +1,184 @@
 //! `csflowd evaluate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 
 use super::product::{ProductFile, Station};
 use super::{exit, print, print_json};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::engine::Device;
-use crate::dataset;
-use crate::evaluate;
+use crate::dataset::{self, Labelled};
+use crate::engine;
+use crate::evaluate::check::{self, Note};
+use crate::evaluate::compare::Comparison;
+use crate::evaluate::record::{About, Record};
+use crate::evaluate::{self, Judged, Rules};
+use crate::model::bundle::manifest::Manifest;
 use crate::progress::{Progress, say};
+use crate::report::{self, Subject};
+
+/// How to read what is printed.
+const FIGURES: &str = "\
+What is printed, each with its exact or DeLong's 95 % limits where it has some:
+  AUROC             chance that a defective image scores higher than a good one; also for each
+                    class of defects alone. Limits: DeLong's, or, where hardly any image is on the
+                    wrong side, the exact ones of as many pairs as there are images
+  FPR at N % TPR    good images rejected by the threshold that finds N % of the defective ones
+  overkill          good images judged not OK at the bundle's threshold
+  escape            defective images judged OK at the bundle's threshold
+  promise           the most overkill that the calibration allows, and whether these images agree
+  AUPRO             share of each defect that is marked, over the share of good pixels that are,
+                    up to 0.3 of these (Bergmann et al. 2020)
+  defects hit       single defects of the masks (8-connected) that a region lies on, by their area
+                    as a multiple of the area of one cell of the network
+  false regions     regions on good images
+  time per image    pre-processing, network and regions for one image alone
+
+Images within the guard band are not decidable: neither overkill nor escape, but rejected. Images
+and masks that cannot be used are told before the network runs, and nothing is skipped.
+
+Examples:
+  csflowd evaluate --bundle tile.csflow --data tiles --report tiles-report
+  csflowd evaluate --bundle old.csflow --compare new.csflow --data tiles --json";
 
 #[derive(Debug, Args)]
+#[command(after_long_help = FIGURES)]
 pub(super) struct Arguments {
     /// Bundle to evaluate
     #[arg(long, value_name = "FILE.csflow")]
     bundle: PathBuf,
     #[command(flatten)]
     product: ProductFile,
-    /// Folder with test/good, test/<defect> and, for pixels, `ground_truth/<defect>/<name>_mask.png`
+    /// Further bundles, judged on the same images and shown side by side, with the difference of each AUROC to that
+    /// of --bundle and DeLong's paired test. A report is about --bundle and holds the table of all
+    #[arg(long, value_name = "FILE.csflow", num_args = 1..)]
+    compare: Vec<PathBuf>,
+    /// Folder with test/good, test/<defect> and, for pixels, `ground_truth/<defect>/<name>_mask.png` of the size of
+    /// its image, defects white
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// Write a report for people into this folder: one page, index.html, that needs nothing but itself and prints
+    /// well. It replaces the one that is there
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     json: bool,
 }
 
+/// One bundle on the test set, and what is needed to show it.
+struct Evaluated {
+    record: Record,
+    judged: Vec<Judged>,
+    manifest: Manifest,
+}
+
+/// What is the same for all bundles.
+struct TestSet<'a> {
+    images: &'a [Labelled],
+    notes: Vec<Note>,
+    fingerprints: &'a [String],
+    data: &'a Path,
+    data_sha256: String,
+    command: String,
+}
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let clock = SystemClock::start();
+    if let Some(folder) = &arguments.report {
+        report::prepare(folder)?;
+    }
     let test = dataset::test_images(&arguments.data)?;
     for warning in &test.warnings {
         say(&format!("warning: {warning}"));
     }
-    let Station { mut engine, judge, .. } = arguments.product.load(&arguments.bundle, arguments.device)?;
-    let mut progress = Progress::start("evaluation", test.images.len());
-    let evaluation = evaluate::run(
-        &mut engine,
-        &judge,
-        &test.images,
-        &mut |done, _| progress.set(done, ""),
-        &SystemClock::start(),
-    )?;
-    progress.finish(&format!("{} images", test.images.len()));
-    if arguments.json {
-        print_json(&evaluation)?;
-    } else {
-        print(&evaluation.to_string())?;
+    let check::Looked { notes, fingerprints } = check::images(&test.images)?;
+    for note in &notes {
+        say(&format!("note: {note}"));
+    }
+    let masks = test.images.iter().filter_map(|image| image.mask.clone());
+    let files: Vec<PathBuf> = test.images.iter().map(|image| image.path.clone()).chain(masks).collect();
+    let set = TestSet {
+        images: &test.images,
+        notes,
+        fingerprints: &fingerprints,
+        data: &arguments.data,
+        data_sha256: dataset::data_sha256(&arguments.data, &files)?,
+        command: super::command_line(),
+    };
+    let Evaluated { record, judged, manifest } = evaluate(&set, &arguments.bundle, arguments, &clock)?;
+    let mut records = vec![record.clone()];
+    for bundle in &arguments.compare {
+        records.push(evaluate(&set, bundle, arguments, &clock)?.record);
+    }
+    let comparison = match records.len() {
+        1 => None,
+        _ => Some(Comparison::new(records).context("the bundles were not shown the same images")?),
+    };
+    if let Some(folder) = &arguments.report {
+        let subject = Subject {
+            record: &record,
+            manifest: &manifest,
+            images: &test.images,
+            judged: &judged,
+            comparison: comparison.as_ref(),
+        };
+        let page = report::write(folder, subject)?;
+        say(&format!("report written to {}", page.display()));
+    }
+    match comparison {
+        None if arguments.json => print_json(&record)?,
+        None => print(&record.evaluation.to_string())?,
+        Some(comparison) if arguments.json => print_json(&comparison)?,
+        Some(comparison) => print(&comparison.to_string())?,
     }
     Ok(exit::OK)
+}
+
+fn evaluate(
+    set: &TestSet<'_>,
+    bundle_file: &Path,
+    arguments: &Arguments,
+    clock: &dyn Clock,
+) -> anyhow::Result<Evaluated> {
+    let Station { bundle, mut engine, judge, regions, roi } =
+        arguments.product.load(bundle_file, arguments.device)?;
+    let Manifest { calibration, provenance, .. } = &bundle.manifest;
+    let seen: Vec<&Labelled> = set
+        .images
+        .iter()
+        .zip(set.fingerprints)
+        .filter(|(_, print)| provenance.was_seen(print))
+        .map(|(image, _)| image)
+        .collect();
+    let mut notes = set.notes.clone();
+    if let Some(first) = seen.first() {
+        let note = Note::SeenInTraining { images: seen.len(), first: first.path.clone() };
+        say(&format!("note: {note}"));
+        notes.push(note);
+    }
+    let rules = Rules { judge, regions, calibration, roi: roi.as_deref() };
+    let mut progress = Progress::start("evaluation", set.images.len());
+    let (evaluation, judged) =
+        evaluate::run(&mut engine, rules, set.images, &mut |done, _| progress.set(done, ""), clock)?;
+    progress.finish(&format!("{} images, {}", set.images.len(), bundle_file.display()));
+    let about = About {
+        bundle: bundle_file.display().to_string(),
+        bundle_sha256: bundle.sha256,
+        data: set.data.display().to_string(),
+        data_sha256: set.data_sha256.clone(),
+        device: engine.device_name().into(),
+        precision: engine.precision().into(),
+        software: concat!("csflowd ", env!("CARGO_PKG_VERSION")).into(),
+        libtorch: engine::LIBTORCH.into(),
+        command: set.command.clone(),
+        created: jiff::Timestamp::try_from(clock.now().utc)?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    };
+    let record = Record { about, notes, evaluation };
+    Ok(Evaluated { record, judged, manifest: bundle.manifest })
 }

@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 
 /// Ends with 66 if an image could not be read; the others are judged all the same.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let Station { bundle, mut engine, judge, regions } =
+    let Station { bundle, mut engine, judge, regions, .. } =
         arguments.product.load(&arguments.bundle, arguments.device)?;
     let rules = Rules { judge, regions, calibration: Some(&bundle.manifest.calibration) };
     let mut printed = Ok(());

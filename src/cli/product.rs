@@ -1,6 +1,7 @@
 //! `--product FILE`: judging as the daemon judges that product, with another command.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -9,6 +10,7 @@ use crate::config::product::{self, Product};
 use crate::engine::{Detector, Engine};
 use crate::model::bundle::Bundle;
 use crate::model::bundle::roi::CalibratedRoi;
+use crate::roi::Roi;
 use crate::verdict::Judge;
 use crate::verdict::regions::RegionRule;
 
@@ -30,6 +32,8 @@ pub(super) struct Station {
     pub(super) engine: Engine,
     pub(super) judge: Judge,
     pub(super) regions: RegionRule,
+    /// What counts of each picture; None is the whole.
+    pub(super) roi: Option<Arc<Roi>>,
 }
 
 impl ProductFile {
@@ -58,6 +62,7 @@ impl ProductFile {
             map_threshold: map_threshold.unwrap_or(calibration.map_threshold),
             min_area_px: product.map_or(0.0, |product| product.min_area_px),
         };
-        Ok(Station { bundle, engine, judge, regions })
+        let roi = product.and_then(|product| product.roi.clone());
+        Ok(Station { bundle, engine, judge, regions, roi })
     }
 }

@@ -25,7 +25,7 @@ impl Curve {
     /// highest of all: nobody can call that part good.
     pub fn new(scored: impl IntoIterator<Item = (f64, bool)>) -> Self {
         let mut scored: Vec<(f64, bool)> =
-            scored.into_iter().map(|(s, bad)| (if s.is_nan() { f64::INFINITY } else { s }, bad)).collect();
+            scored.into_iter().map(|(score, bad)| (ranked(score), bad)).collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0));
         let groups = scored.chunk_by(|a, b| a.0 == b.0).map(|group| {
             let caught = group.iter().filter(|&&(_, is_defective)| is_defective).count() as u64;
@@ -43,6 +43,18 @@ impl Curve {
             last
         };
         Self { steps: groups.into_iter().map(add).collect(), last }
+    }
+
+    /// The corners of the ROC curve from (0, 0) to (1, 1): share of good ones rejected, share of defective ones
+    /// caught. Empty unless there are both.
+    pub fn roc(&self) -> Vec<(f64, f64)> {
+        if self.last.caught == 0 || self.last.false_alarms == 0 {
+            return Vec::new();
+        }
+        let corner = |step: &Step| {
+            (share(step.false_alarms, self.last.false_alarms), share(step.caught, self.last.caught))
+        };
+        std::iter::once((0.0, 0.0)).chain(self.steps.iter().map(corner)).collect()
     }
 
     /// Area under the ROC curve: the chance that a defective one scores higher than a good one, ties counted
@@ -92,6 +104,11 @@ impl Curve {
     }
 }
 
+/// Where a score stands among others: one that is not a number stands above all.
+pub fn ranked(score: f64) -> f64 {
+    if score.is_nan() { f64::INFINITY } else { score }
+}
+
 fn share(part: u64, whole: u64) -> f64 {
     count(part) / count(whole)
 }
@@ -130,6 +147,7 @@ mod tests {
         close(curve.f1_max(), 0.666_666_666_666_666_7);
         close(curve.false_alarms_at(1.0), 1.0);
         close(curve.false_alarms_at(0.99), 1.0);
+        close(curve.false_alarms_at(0.95), 1.0);
         close(curve.false_alarms_at(0.9), 0.833_333_333_333_333_4);
         close(curve.false_alarms_at(0.5), 0.25);
     }

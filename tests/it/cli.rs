@@ -68,6 +68,7 @@ fn a_wrong_command_line_is_refused_with_64() {
         ("train --data . --out a.csflow --target-overkill 100%", "must be a share above 0 and below 1"),
         ("train --data .", "--out <FILE.csflow>"),
         ("evaluate --bundle a.csflow", "--data <DIR>"),
+        ("evaluate --bundle a.csflow --data . --compare", "--compare <FILE.csflow>..."),
         ("inspect --bundle a.csflow", "<IMAGE>..."),
         ("bench --frame 0x0", "must be WIDTHxHEIGHT in pixels"),
         ("bench --preset lite --bundle a.csflow", "cannot be used with"),

@@ -9,6 +9,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod evaluate;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod golden;

@@ -38,7 +38,7 @@ const KNOWS: [(&str, &[&str]); 22] = [
 ];
 
 /// Libraries with a room of their own.
-const SPEAKS_TO: [(&str, &[&str]); 18] = [
+const SPEAKS_TO: [(&str, &[&str]); 20] = [
     ("gstreamer", &["capture"]),
     ("gstreamer_app", &["capture"]),
     ("gstreamer_video", &["capture"]),
@@ -49,13 +49,15 @@ const SPEAKS_TO: [(&str, &[&str]); 18] = [
     ("rustix", &["train"]),
     ("tempfile", &["train"]),
     ("libloading", &["engine"]),
-    ("imageproc", &["inspect", "verdict"]),
+    ("imageproc", &["evaluate", "inspect", "verdict"]),
     ("tracing_subscriber", &["telemetry"]),
     ("tracing_journald", &["telemetry"]),
     ("indicatif", &["progress"]),
     ("sd_notify", &["daemon"]),
     ("signal_hook", &["cli", "daemon"]),
     ("clap", &["cli"]),
+    ("maud", &["report"]),
+    ("base64", &["report"]),
     ("anyhow", &["cli", "evaluate", "inspect", "recalibrate", "train"]),
 ];
 

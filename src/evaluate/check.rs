@@ -1,0 +1,152 @@
+//! What can be said of a test set before a network looks at it: files that cannot be used, and figures that it will
+//! not give.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::Error;
+use serde::{Serialize, Serializer};
+
+use crate::dataset::Labelled;
+use crate::evaluate::pixels;
+use crate::frame::{PixelFormat, Size};
+use crate::image_file;
+
+/// Something that the reader of the figures should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    NoGood,
+    NoDefective,
+    NoMasks,
+    /// Defective images of which nobody says where the defect is.
+    WithoutMask {
+        without: usize,
+        defective: usize,
+    },
+    /// Classes with one image each.
+    Single(Vec<String>),
+    Sizes {
+        sizes: usize,
+        smallest: Size,
+        largest: Size,
+    },
+    /// Images that the network was trained on, or that picked its epoch.
+    SeenInTraining {
+        images: usize,
+        first: PathBuf,
+    },
+}
+
+/// What was found of a test set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    pub notes: Vec<Note>,
+    /// Of each image, by which a bundle knows what it was trained on.
+    pub fingerprints: Vec<String>,
+}
+
+/// Reads every image and every mask. An error names the first that cannot be used, and how many more there
+/// are.
+pub fn images(images: &[Labelled]) -> anyhow::Result<Looked> {
+    let mut sizes = Vec::with_capacity(images.len());
+    let mut fingerprints = Vec::with_capacity(images.len());
+    let mut unusable = Vec::new();
+    for image in images {
+        match look(image) {
+            Ok((size, fingerprint)) => {
+                sizes.push(size);
+                fingerprints.push(fingerprint);
+            }
+            Err(error) => unusable.push(error),
+        }
+    }
+    let more = unusable.len().saturating_sub(1);
+    match unusable.into_iter().next() {
+        None => Ok(Looked { notes: notes(images, sizes), fingerprints }),
+        Some(first) if more == 0 => Err(first),
+        Some(first) => Err(first.context(format!("{} images cannot be used, first", more + 1))),
+    }
+}
+
+fn look(image: &Labelled) -> Result<(Size, String), Error> {
+    let (size, pixels) = image_file::read(&image.path, PixelFormat::Rgb8)?;
+    if let Some(mask) = &image.mask {
+        pixels::read_mask(mask, size)?;
+    }
+    Ok((size, image_file::fingerprint(size, &pixels)))
+}
+
+fn notes(images: &[Labelled], mut sizes: Vec<Size>) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let defective = images.iter().filter(|image| !image.is_good).count();
+    let masks = images.iter().filter(|image| !image.is_good && image.mask.is_some()).count();
+    if defective == images.len() {
+        notes.push(Note::NoGood);
+    }
+    if defective == 0 {
+        notes.push(Note::NoDefective);
+    } else if masks == 0 {
+        notes.push(Note::NoMasks);
+    } else if masks < defective {
+        notes.push(Note::WithoutMask { without: defective - masks, defective });
+    }
+    let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
+    for image in images {
+        *classes.entry(&image.class).or_default() += 1;
+    }
+    let single: Vec<String> =
+        classes.into_iter().filter(|&(_, images)| images == 1).map(|(class, _)| class.into()).collect();
+    if !single.is_empty() {
+        notes.push(Note::Single(single));
+    }
+    sizes.sort_by_key(|size| (size.pixels(), size.width));
+    sizes.dedup();
+    if let [smallest, .., largest] = *sizes {
+        notes.push(Note::Sizes { sizes: sizes.len(), smallest, largest });
+    }
+    notes
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoGood => f.write_str(
+                "there are no good images (test/good): no overkill, no AUROC and no false positive rate",
+            ),
+            Self::NoDefective => f.write_str(
+                "there are no defective images (test/<defect>): no escape, no AUROC and nothing about defects",
+            ),
+            Self::NoMasks => f.write_str(
+                "there are no masks (ground_truth/<defect>/<name>_mask.png): nothing about pixels, no hit rate",
+            ),
+            Self::WithoutMask { without, defective } => write!(
+                f,
+                "{without} of {defective} defective images have no mask: figures about pixels and the hit rate do \
+                 without them"
+            ),
+            Self::Single(classes) => {
+                let (s, have) = if classes.len() == 1 { ("", "has") } else { ("es", "have") };
+                let names = classes.join(", ");
+                write!(f, "class{s} {names} {have} one image: the figures for it say next to nothing")
+            }
+            Self::SeenInTraining { images, first } => write!(
+                f,
+                "{images} of these images helped to train the network, for example {}: for them, and for all figures \
+                 that they enter, this is no test",
+                first.display()
+            ),
+            Self::Sizes { sizes, smallest, largest } => write!(
+                f,
+                "the images have {sizes} sizes, from {smallest} to {largest}; each is stretched to the network's \
+                 square"
+            ),
+        }
+    }
+}
+
+impl Serialize for Note {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,129 @@
+//! An evaluation as a table for people.
+
+use std::fmt;
+
+use crate::calibrate::Guarantee;
+use crate::calibrate::share::Percent;
+use crate::evaluate::delong::Interval;
+use crate::evaluate::evaluation::{Answer, Class, Evaluation, Percentiles, Promise};
+
+/// Four decimals, or a dash for what the images could not give.
+pub fn figure(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:.4}"))
+}
+
+/// In percent, or a dash.
+pub fn percent(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| Percent(value).to_string())
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.4} to {:.4}", self.low, self.high)
+    }
+}
+
+impl fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p50 {:.1} ms, p99 {:.1} ms", self.p50, self.p99)
+    }
+}
+
+/// One sentence.
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (most, sure) = (Percent(self.overkill_max), Percent(self.confidence));
+        write!(f, "at most {most} with {sure} confidence, from {} parts", self.parts)?;
+        f.write_str(match self.guarantee {
+            Guarantee::CrossConformal => {
+                " in folds, if the network scores new parts as the folds' networks do: "
+            }
+            Guarantee::Exact | Guarantee::None => ": ",
+        })?;
+        f.write_str(match self.answer {
+            Answer::Confirmed => "confirmed by these images",
+            Answer::Consistent => "these images agree but are too few to confirm it",
+            Answer::Contradicted => "not kept on these images, which are unlike those of the calibration",
+            Answer::NoGoodImages => "there are no good images here to tell",
+            Answer::OtherThreshold => "but the product has a threshold of its own",
+        })
+    }
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        classes(f, &self.classes)?;
+        writeln!(f)?;
+        let mut line = |name: &str, value: &str| writeln!(f, "{name:18} {value}");
+        let auroc = match self.auroc_interval {
+            Some(interval) => format!("{} (95 %: {interval})", figure(self.auroc)),
+            None => figure(self.auroc),
+        };
+        line("image AUROC", &auroc)?;
+        line("average precision", &figure(self.average_precision))?;
+        line("largest F1", &figure(self.f1_max))?;
+        line("FPR at 100 % TPR", &percent(self.fpr_at_tpr_100))?;
+        line("FPR at 99 % TPR", &percent(self.fpr_at_tpr_99))?;
+        line("FPR at 95 % TPR", &percent(self.fpr_at_tpr_95))?;
+        if let Some(pixel) = self.pixel {
+            let about = format!("+- {:.1e}, over {} images", pixel.error_max, pixel.images);
+            line("pixel AUROC", &format!("{:.4} {about}", pixel.auroc))?;
+            line("pixel precision", &format!("{:.4} on average", pixel.average_precision))?;
+            line("pixel largest F1", &format!("{:.4}", pixel.f1_max))?;
+            line("AUPRO to FPR 0.3", &format!("{:.4}", pixel.aupro))?;
+            if pixel.empty_masks > 0 {
+                line("empty masks", &format!("{}, their pixels counted as good", pixel.empty_masks))?;
+            }
+        }
+        if let Some(hits) = &self.defects {
+            line("defects hit", &hits.all.to_string())?;
+            for group in &hits.by_size {
+                line(&format!("  {group}"), &group.hit.to_string())?;
+            }
+        }
+        let false_regions = self.false_regions;
+        if false_regions.images.of > 0 {
+            line(
+                "false regions",
+                &format!("{}, on good images {}", false_regions.regions, false_regions.images),
+            )?;
+        }
+        let guard_band = if self.guard_band > 0.0 {
+            format!(", guard band {}, {} not decidable", self.guard_band, self.not_decidable)
+        } else {
+            String::new()
+        };
+        line("at threshold", &format!("{:.6}{guard_band}", self.threshold))?;
+        line("  overkill", &self.overkill.to_string())?;
+        line("  escape", &self.escape.to_string())?;
+        line("  promise", &self.promise.to_string())?;
+        if self.not_inspected > 0 {
+            line("not inspected", &format!("{}: the network gave no finite score", self.not_inspected))?;
+        }
+        let time = self.time_ms;
+        line("time per image", &time.total.to_string())?;
+        line("  pre-processing", &time.preprocess.to_string())?;
+        line("  network", &time.inference.to_string())?;
+        line("  regions", &time.regions.to_string())?;
+        write!(f, "{:18} {}", "reading a file", time.read)
+    }
+}
+
+fn classes(f: &mut fmt::Formatter<'_>, classes: &[Class]) -> fmt::Result {
+    let widest = classes.iter().map(|c| c.class.chars().count()).max().unwrap_or(0).max(10);
+    let heads = "images   AUROC  95 % interval         OK  not OK  undecided  not inspected";
+    writeln!(f, "{:widest$}  {heads}", "class")?;
+    for Class { class, images, auroc, auroc_interval, counts, .. } in classes {
+        writeln!(
+            f,
+            "{class:widest$}  {images:6}  {:>6}  {:16}  {:5}  {:6}  {:9}  {:13}",
+            figure(*auroc),
+            auroc_interval.map_or("-".into(), |interval| interval.to_string()),
+            counts.ok,
+            counts.not_ok,
+            counts.not_decidable,
+            counts.not_inspected,
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! What a reader in a hurry must know: how many good parts are rejected, how many defective ones pass, and whether
+//! the calibration kept its promise.
+
+use maud::{Markup, html};
+
+use crate::calibrate::Guarantee;
+use crate::calibrate::share::Percent;
+use crate::evaluate::check::Note;
+use crate::evaluate::evaluation::{Answer, Evaluation, Promise};
+use crate::evaluate::rate::Rate;
+use crate::report::page::Section;
+
+pub(super) fn section(evaluation: &Evaluation, notes: &[Note]) -> Section {
+    let body = html! {
+        p.answer { (answer(evaluation)) }
+        div.cards {
+            (card("Overkill", "good parts judged not OK", evaluation.overkill))
+            (card("Escape", "defective parts judged OK", evaluation.escape))
+            (promise(evaluation.promise))
+        }
+        @if evaluation.guard_band > 0.0 {
+            p {
+                (images(evaluation.not_decidable)) " in the guard band: not decided, so rejected by the gate. These \
+                 count neither as overkill nor as escape."
+            }
+        }
+        @if evaluation.not_inspected > 0 {
+            p {
+                strong { (images(evaluation.not_inspected)) " not inspected" }
+                ": the network gave no finite score, so the gate rejects what they show."
+            }
+        }
+        @if !notes.is_empty() {
+            ul.notes { @for note in notes { li { (note.to_string()) } } }
+        }
+    };
+    Section { id: "summary", heading: "Summary".into(), body }
+}
+
+fn answer(evaluation: &Evaluation) -> String {
+    let passed = evaluation.images.iter().filter(|image| image.is_good && image.evaluation == 1).count();
+    let stopped = evaluation.defective - evaluation.escape.count;
+    let good = format!("{passed} of {} good parts pass", evaluation.good);
+    let defective = format!("{stopped} of {} defective parts are stopped", evaluation.defective);
+    match (evaluation.good, evaluation.defective) {
+        (0, _) => format!("{defective}. There are no good parts in this test."),
+        (_, 0) => format!("{good}. There are no defective parts in this test."),
+        (_, _) => format!("{good}, {defective}."),
+    }
+}
+
+fn card(name: &str, what: &str, rate: Rate) -> Markup {
+    html! {
+        div.card {
+            h3 { (name) }
+            @match rate.rate {
+                Some(share) => {
+                    p.big { (Percent(share).to_string()) }
+                    p { (rate.count) " of " (rate.of) " " (what) }
+                    p { "95 % interval: " (Percent(rate.low).to_string()) " to " (Percent(rate.high).to_string()) }
+                }
+                None => {
+                    p.big { "-" }
+                    p { (what) ": there are none to count" }
+                }
+            }
+        }
+    }
+}
+
+fn promise(promise: Promise) -> Markup {
+    let (word, why) = match promise.answer {
+        Answer::Confirmed => ("confirmed", "The whole interval of the overkill lies within the promise."),
+        Answer::Consistent => {
+            ("not contradicted", "The images agree with it, but are too few to confirm it.")
+        }
+        Answer::Contradicted => (
+            "not kept",
+            "More good parts are rejected than it allows. These images are unlike those of the calibration: find out \
+             what has changed, and calibrate again.",
+        ),
+        Answer::NoGoodImages => ("not tested", "There are no good parts in this test."),
+        Answer::OtherThreshold => {
+            ("not asked", "The product has a threshold of its own, of which the calibration says nothing.")
+        }
+    };
+    let is_broken = promise.answer == Answer::Contradicted;
+    html! {
+        div class={ "card" @if is_broken { " bad" } } {
+            h3 { "Promise of the calibration" }
+            p.big { (word) }
+            p { "At most " (Percent(promise.overkill_max).to_string()) " overkill, with "
+                (Percent(promise.confidence).to_string()) " confidence, from "
+                (promise.parts) " good parts that the network was not trained on." }
+            @if promise.guarantee == Guarantee::CrossConformal {
+                p { "They were judged in folds: the promise rests on the network scoring new parts as the folds' "
+                    "networks do." }
+            }
+            p { (why) }
+        }
+    }
+}
+
+fn images(n: usize) -> String {
+    if n == 1 { "1 image".into() } else { format!("{n} images") }
+}

@@ -1,0 +1,132 @@
+//! The page of a small evaluation.
+
+use std::path::Path;
+
+use super::*;
+use crate::evaluate::samples::{evaluate, part, record};
+use crate::model::bundle::fixture::Fixture;
+
+const PARTS: [(&str, u8); 8] = [
+    ("cra<ck>", 80),
+    ("cra<ck>", 120),
+    ("cra<ck>", 250),
+    ("good", 10),
+    ("good", 20),
+    ("good", 95),
+    ("good", 110),
+    ("pit", 200),
+];
+
+/// The page, and that of two bundles compared.
+fn pages(folder: &Path) -> [String; 2] {
+    let images = PARTS.map(|(class, grey)| part(folder, class, grey));
+    let (evaluation, judged) = evaluate(&images).unwrap();
+    let first = record(folder, "bundles/a & \"b\".csflow", evaluation.clone());
+    let second = record(folder, "c.csflow", evaluation);
+    let comparison = Comparison::new(vec![first.clone(), second]).unwrap();
+    let manifest = Fixture::new().manifest;
+    [None, Some(&comparison)].map(|comparison| {
+        let subject =
+            Subject { record: &first, manifest: &manifest, images: &images, judged: &judged, comparison };
+        page(subject).unwrap().html()
+    })
+}
+
+/// Pictures left out, one element a line.
+fn readable(html: &str) -> String {
+    let mut parts = html.split("data:image/jpeg;base64,");
+    let mut text = parts.next().unwrap().to_owned();
+    for part in parts {
+        text += "JPEG";
+        text += &part[part.find('"').unwrap()..];
+    }
+    text.replace("><", ">\n<")
+}
+
+/// The section of this name.
+fn section<'a>(page: &'a str, id: &str) -> &'a str {
+    let start = page.find(&format!("<section id=\"{id}\"")).unwrap();
+    let length = page[start..].find("</section>").unwrap();
+    &page[start..start + length]
+}
+
+#[test]
+fn the_page_says_what_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let [page, _] = pages(folder.path()).map(|page| readable(&page));
+    for id in ["summary", "scores", "roc", "figures", "classes", "defects", "not-inspected", "hard-good"] {
+        insta::assert_snapshot!(id, section(&page, id));
+    }
+    insta::assert_snapshot!("hard-defective", section(&page, "hard-defective"));
+    let provenance = section(&page, "provenance");
+    for known in
+        ["3f9a1c2e3f9a", "0123abcd0123", "csflowd train", "cpu, f32", "tiny, efficientnet_lite0 at 128x128"]
+    {
+        assert!(provenance.contains(known), "{known} in {provenance}");
+    }
+    assert!(page.contains("<html lang=\"en\">") && page.contains("Released by"));
+}
+
+#[test]
+fn bundles_compared_stand_in_one_table_and_one_chart() {
+    let folder = tempfile::tempdir().unwrap();
+    let [_, page] = pages(folder.path()).map(|page| readable(&page));
+    let table = section(&page, "comparison");
+    assert!(table.contains("c.csflow (3f9a1c2e)") && table.contains("less that of A"), "{table}");
+    let chart = section(&page, "roc");
+    assert_eq!(chart.matches("stroke-dasharray=\"8 4\"").count(), 4, "{chart}");
+}
+
+#[test]
+fn nothing_in_the_page_comes_from_elsewhere_or_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    for page in pages(folder.path()) {
+        let lower = page.to_lowercase();
+        for never in ["http:", "https:", "<script", "javascript:", "@import", "<link", "<iframe", "onload"] {
+            assert!(!lower.contains(never), "{never}");
+        }
+        for source in page.split("src=\"").skip(1) {
+            assert!(source.starts_with("data:image/jpeg;base64,"), "{}", &source[..40]);
+        }
+        let name = "cra&lt;ck&gt;_80.png";
+        assert!(page.contains(name) && !page.contains("<ck>"), "a name is not escaped");
+        assert!(page.contains("<title>Evaluation of a &amp; &quot;b&quot;.csflow</title>"));
+        let images = page.matches("<img ").count();
+        assert!(images > 0 && page.matches(" alt=\"").count() == images, "an image has no text");
+    }
+}
+
+#[test]
+fn a_test_set_of_one_kind_has_a_page_too() {
+    let folder = tempfile::tempdir().unwrap();
+    for parts in [&PARTS[3..7], &PARTS[..3], &PARTS[2..3]] {
+        let images: Vec<Labelled> =
+            parts.iter().map(|&(class, grey)| part(folder.path(), class, grey)).collect();
+        let (evaluation, judged) = evaluate(&images).unwrap();
+        let record = record(folder.path(), "a.csflow", evaluation);
+        let manifest = Fixture::new().manifest;
+        let subject = Subject {
+            record: &record,
+            manifest: &manifest,
+            images: &images,
+            judged: &judged,
+            comparison: None,
+        };
+        let out = folder.path().join(format!("deep/{}", parts.len()));
+        prepare(&out).unwrap();
+        assert!(!out.join(FILE).exists(), "nothing was evaluated yet");
+        let page = std::fs::read_to_string(write(&out, subject).unwrap()).unwrap();
+        assert!(page.contains("There are no ") && !page.contains("NaN") && !page.contains("inf\""), "{page}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    assert!(prepare(&file).unwrap_err().to_string().ends_with("file: cannot be made"));
+    std::fs::create_dir_all(folder.path().join("full").join(FILE)).unwrap();
+    let error = prepare(&folder.path().join("full")).unwrap_err();
+    assert!(error.to_string().ends_with("index.html: cannot be written"));
+}

@@ -1,0 +1,137 @@
+//! `csflowd evaluate` with a bundle that needs no training.
+
+use std::fs;
+use std::path::Path;
+
+use image::{GrayImage, Luma};
+use serde_json::Value;
+
+use crate::cli::{assert_refused, run};
+use crate::fixture::{SIZE, bad, bundle, good, save};
+
+/// A bundle `part.csflow`, the same again as `other.csflow`, and `parts`: six good ones, three defective ones
+/// with masks over all of them in a class with an awkward name.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["part.csflow", "other.csflow"] {
+        fs::write(folder.path().join(name), bundle()).unwrap();
+    }
+    let at = |part: &str| folder.path().join("parts").join(part);
+    for part in ["test/good", "test/a<b>", "ground_truth/a<b>"] {
+        fs::create_dir_all(at(part)).unwrap();
+    }
+    for number in 0..6 {
+        save(&at(&format!("test/good/{number}.png")), &good(number));
+    }
+    for number in 0..3 {
+        save(&at(&format!("test/a<b>/{number}.png")), &bad(number));
+        let mask = GrayImage::from_pixel(SIZE.width, SIZE.height, Luma([255]));
+        mask.save(at(&format!("ground_truth/a<b>/{number}_mask.png"))).unwrap();
+    }
+    folder
+}
+
+#[track_caller]
+fn json(folder: &Path, arguments: &[&str]) -> Value {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().count() == 1 && !text.contains("null"), "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+const EVALUATE: [&str; 7] = ["evaluate", "--bundle", "part.csflow", "--data", "parts", "--device", "cpu"];
+
+#[test]
+fn an_evaluation_says_what_it_was_made_with_and_how_sure_it_is() {
+    let folder = folder();
+    let found = json(folder.path(), &[EVALUATE.as_slice(), &["--json"]].concat());
+    assert_eq!((found["auroc"].as_f64(), found["pixel"]["auroc"].as_f64().is_some()), (Some(1.0), true));
+    // Three disjoint pairs were won.
+    let low = found["auroc_interval"]["low"].as_f64().unwrap();
+    assert!((low - 0.025_f64.cbrt()).abs() < 1e-9, "{low}");
+    assert_eq!(found["defects"]["all"]["of"], 3);
+    assert_eq!((&found["escape"]["count"], &found["escape"]["of"]), (&0.into(), &3.into()));
+    for key in ["bundle_sha256", "data_sha256"] {
+        assert_eq!(found["about"][key].as_str().unwrap().len(), 64, "{key}");
+    }
+    assert_eq!((&found["about"]["device"], &found["about"]["data"]), (&"cpu".into(), &"parts".into()));
+    for stage in ["read", "preprocess", "inference", "regions"] {
+        assert!(found["time_ms"][stage]["p50"].is_number(), "{stage}");
+    }
+
+    // One byte of a mask is data too.
+    let before = found["about"]["data_sha256"].clone();
+    let mask = folder.path().join("parts/ground_truth/a<b>/0_mask.png");
+    GrayImage::from_pixel(SIZE.width, SIZE.height, Luma([254])).save(mask).unwrap();
+    let found = json(folder.path(), &[EVALUATE.as_slice(), &["--json"]].concat());
+    assert_ne!(found["about"]["data_sha256"], before);
+}
+
+#[test]
+fn a_report_is_one_page_and_bundles_stand_side_by_side() {
+    let folder = folder();
+    let arguments = [EVALUATE.as_slice(), &["--report", "out/report", "--compare", "other.csflow"]].concat();
+    let output = run(folder.path(), &arguments);
+    let (table, told) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success() && told.contains("report written to out/report/index.html"), "{told}");
+    assert!(table.starts_with("A  part.csflow (") && table.contains("\nB  other.csflow ("), "{table}");
+    assert!(table.contains("less that of A"), "{table}");
+
+    let out = folder.path().join("out/report");
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+    let page = fs::read_to_string(out.join("index.html")).unwrap();
+    assert!(page.contains("parts/test/a&lt;b&gt;/0.png") && !page.contains("<b>"), "a name is not escaped");
+    assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("<script"));
+    assert_eq!(page.matches("src=\"").count(), page.matches("src=\"data:image/jpeg;base64,").count());
+    assert_eq!(page.matches("<img ").count(), 2 * (4 + 3));
+
+    let found = json(folder.path(), &[arguments.as_slice(), &["--json"]].concat());
+    assert_eq!(found["bundles"].as_array().unwrap().len(), 2);
+    assert_eq!(found["differences"][0]["difference"], 0.0);
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_told_before_the_bundle_is_read() {
+    let folder = folder();
+    let at = folder.path();
+    let arguments = ["evaluate", "--bundle", "none.csflow", "--data", "parts", "--report", "report"];
+    assert_refused(at, &arguments, 66, "cannot read none.csflow");
+    assert_eq!(fs::read_dir(at.join("report")).unwrap().count(), 0);
+
+    let mask = at.join("parts/ground_truth/a<b>/1_mask.png");
+    GrayImage::new(3, 3).save(mask).unwrap();
+    assert_refused(at, &arguments, 66, "1_mask.png: is 3x3, but its image is 96x64");
+    fs::write(at.join("parts/test/good/2.png"), "not a picture").unwrap();
+    assert_refused(
+        at,
+        &arguments,
+        66,
+        "2 images cannot be used, first: mask parts/ground_truth/a<b>/1_mask.png",
+    );
+
+    fs::write(at.join("file"), "mine").unwrap();
+    let arguments = [EVALUATE.as_slice(), &["--report", "file"]].concat();
+    assert_refused(at, &arguments, 74, "report folder file: cannot be made");
+    assert_eq!(fs::read(at.join("file")).unwrap(), b"mine");
+}
+
+#[test]
+fn what_the_images_cannot_tell_is_noted() {
+    let folder = folder();
+    let test = folder.path().join("parts/test");
+    for number in 1..3 {
+        fs::remove_file(test.join(format!("a<b>/{number}.png"))).unwrap();
+    }
+    GrayImage::from_pixel(30, 30, Luma([100])).save(test.join("good/0.png")).unwrap();
+    let output = run(folder.path(), &EVALUATE);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    for note in [
+        "note: class a<b> has one image: the figures for it say next to nothing",
+        "note: the images have 2 sizes, from 30x30 to 96x64; each is stretched to the network's square",
+    ] {
+        assert!(told.contains(note), "{told}");
+    }
+}
