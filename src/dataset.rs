@@ -6,6 +6,7 @@
 pub mod good;
 pub mod groups;
 mod listing;
+pub mod repeats;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -18,7 +18,7 @@
 //!
 //! Offline, [`train`] makes a bundle from good parts with the network in [`model`], [`calibrate`] finds its threshold,
 //! [`recalibrate`] lets production's good parts join it, [`evaluate`] and [`inspect`] judge image files through the
-//! same engine, and [`synth`] draws parts.
+//! same engine, [`msa`] asks how far the judging repeats, and [`synth`] draws parts.
 //!
 //! # Invariants
 //!
@@ -52,6 +52,7 @@ pub mod inspect;
 pub mod intake;
 pub mod ledger;
 pub mod model;
+pub mod msa;
 pub mod progress;
 pub mod publish;
 pub mod recalibrate;

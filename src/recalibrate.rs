@@ -60,8 +60,10 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
         confidence: options.confidence.unwrap_or(before.target().confidence),
     };
     let guard_band = options.guard_band.unwrap_or(before.guard_band);
-    let is_kept = options.data.is_none() && target == before.target() && guard_band == before.guard_band;
-    if is_kept && options.out.is_none() {
+    // Whoever sets a guard band alone asks nothing new of the parts: a target that is flagged stays so.
+    let asks_anew = options.data.is_some() || target != before.target();
+    let shortfall = if asks_anew { options.shortfall } else { Shortfall::Flag };
+    if !asks_anew && guard_band == before.guard_band && options.out.is_none() {
         return Ok(report(options, before, before, None, None));
     }
     let out = options.out.as_ref().unwrap_or(&options.bundle);
@@ -71,7 +73,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
     if let Some((folder, files)) = found {
         let known = if options.replace { Vec::new() } else { before.images().into_iter().collect() };
         let chosen = pictures::choose(&files, options.group_by.as_deref(), &known)?;
-        if options.shortfall == Shortfall::Refuse {
+        if shortfall == Shortfall::Refuse {
             // Known before the network looks at anything.
             let kept = before.parts.iter().filter(|_| !options.replace).map(|part| &part.part);
             let parts: BTreeSet<&String> = kept.chain(chosen.new.iter().map(|new| &new.part)).collect();
@@ -85,7 +87,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
         samples: &samples,
         replace: options.replace,
         target,
-        shortfall: options.shortfall,
+        shortfall,
         guard_band: options.guard_band,
         at: &at,
         command: &options.command,

@@ -55,3 +55,24 @@ fn fingerprint(path: &Path) -> Result<String, ImageFileError> {
     let (size, pixels) = image_file::read(path, PixelFormat::Rgb8)?;
     Ok(image_file::fingerprint(size, &pixels))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_taken_once_and_known_ones_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["a_1.png", "a_2.png", "b_1.png", "copy.bmp"].map(|name| folder.path().join(name));
+        for (grey, file) in [10, 20, 30, 20].into_iter().zip(&files) {
+            image::save_buffer(file, &[grey; 12], 2, 2, image::ColorType::Rgb8).unwrap();
+        }
+        let first = fingerprint(&files[0]).unwrap();
+        let chosen = choose(&files, Some("_"), &[&first]).unwrap();
+        assert_eq!((chosen.known, chosen.repeated), (1, 1));
+        let parts: Vec<_> = chosen.new.iter().map(|new| (new.path.clone(), new.part.as_str())).collect();
+        assert_eq!(parts, [(files[1].clone(), "a"), (files[2].clone(), "b")]);
+        let alone = choose(&files, None, &[]).unwrap();
+        assert!(alone.new.iter().all(|new| new.part == new.fingerprint) && alone.new.len() == 3);
+    }
+}

@@ -15,6 +15,8 @@ mod golden;
 #[cfg(test)]
 mod mosquitto;
 #[cfg(test)]
+mod msa;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod process;
