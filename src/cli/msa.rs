@@ -15,17 +15,17 @@ use crate::progress::Progress;
 pub(super) const LONG: &str = "\
 Say how far judging the same parts again gives the same answer
 
-A measurement system analysis (AIAG, MSA, 4th edition): take a few dozen good and defective parts, some of them close
+A measurement system analysis (AIAG, MSA, 4th edition): take a few dozen good and defective parts, some of them close \
 to the limit, capture each several times as the line would, put in anew each time, and lay the images out as
 
   DIR/good/PART/*.png  and  DIR/DEFECT/PART/*.png
 
-or, with --group-by _, as DIR/good/PART_1.png, DIR/good/PART_2.png and so on. Parts whose images the network was trained
+or, with --group-by _, as DIR/good/PART_1.png, DIR/good/PART_2.png and so on. Parts whose images the network was trained \
 on say nothing about new ones.
 
-Told are: repeatability, the standard deviation of the score within a part, with its interval; how much of the way from
-good parts to the threshold it takes up; effectiveness, misses and false alarms against the truth, by capture and, with
-exact intervals, by part; Cohen's kappa against the truth and Fleiss' kappa of the repeats; the parts whose repeats
+Told are: repeatability, the standard deviation of the score within a part, with its interval; how much of the way from \
+good parts to the threshold it takes up; effectiveness, misses and false alarms against the truth, by capture and, with \
+exact intervals, by part; Cohen's kappa against the truth and Fleiss' kappa of the repeats; the parts whose repeats \
 disagree; and a guard band to set with `csflowd calibrate`.";
 
 #[derive(Debug, Args)]
