@@ -6,6 +6,7 @@ pub mod calibrate;
 pub mod evaluate;
 pub mod exit;
 pub mod inspect;
+pub mod msa;
 pub mod product;
 pub mod run;
 pub mod schema;
@@ -49,6 +50,9 @@ enum Command {
     Calibrate(calibrate::Arguments),
     /// Say how good a bundle is on images whose truth is known
     Evaluate(evaluate::Arguments),
+    /// Say how far judging the same parts again gives the same answer
+    #[command(long_about = msa::LONG)]
+    Msa(msa::Arguments),
     /// Judge image files
     Inspect(inspect::Arguments),
     /// Measure the speed of judging
@@ -76,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Msa(arguments) => msa::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

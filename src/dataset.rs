@@ -8,6 +8,7 @@ pub mod good;
 pub mod groups;
 pub mod likeness;
 mod listing;
+pub mod repeats;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -60,6 +61,11 @@ pub enum DatasetError {
     #[error("{} in {}: at least {needed} good images are needed to train and calibrate, better 300",
         count(*.found), .folder.display())]
     TooFew { folder: PathBuf, found: usize, needed: usize },
+    #[error(
+        "image {}{}: the network knows it from training, so its score says nothing of new parts", .first.display(),
+        if *.more == 0 { String::new() } else { format!(" and {} more", .more) }
+    )]
+    TrainedOn { first: PathBuf, more: usize },
     #[error("{}: cannot be read", .path.display())]
     Io { path: PathBuf, source: io::Error },
 }

@@ -18,7 +18,8 @@
 //!
 //! Offline, [`train`] makes a bundle from good parts with the network in [`model`], [`calibrate`] finds its threshold,
 //! [`recalibrate`] lets production's good parts join it, [`evaluate`] and [`inspect`] judge image files through the
-//! same engine, [`report`] shows an evaluation to people, and [`synth`] draws parts.
+//! same engine, [`report`] shows an evaluation to people, [`msa`] asks how far the judging repeats, and [`synth`] draws
+//! parts.
 //!
 //! # Invariants
 //!
@@ -54,6 +55,7 @@ pub mod inspect;
 pub mod intake;
 pub mod ledger;
 pub mod model;
+pub mod msa;
 pub mod progress;
 pub mod publish;
 pub mod recalibrate;

@@ -17,11 +17,13 @@ use crate::calibrate::share::Share;
 use crate::calibrate::{Calibration, Shortfall, Target, check_carried, tail};
 use crate::clock::Clock;
 use crate::config::engine::Device;
+use crate::config::product::Product;
 use crate::dataset;
 use crate::engine::{Detector, Engine};
 use crate::frame::{Picture, PixelFormat};
 use crate::image_file;
 use crate::model::bundle::manifest::Manifest;
+use crate::model::bundle::roi::CalibratedRoi;
 use crate::model::bundle::{Bundle, writing};
 use crate::progress::Progress;
 use crate::recalibrate::pictures::{Chosen, NewPicture};
@@ -36,6 +38,8 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Good parts that the network was not trained on. None keeps the scores that are there.
     pub data: Option<PathBuf>,
+    /// What is being made: its ROI says what counts of each image.
+    pub product: Option<Product>,
     /// What stands between a part's name and the rest of a file's name. None takes each image for a part.
     pub group_by: Option<String>,
     /// The parts take the place of those in the bundle.
@@ -60,24 +64,37 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
         confidence: options.confidence.unwrap_or(before.target().confidence),
     };
     let guard_band = options.guard_band.unwrap_or(before.guard_band);
-    let is_kept = options.data.is_none() && target == before.target() && guard_band == before.guard_band;
-    if is_kept && options.out.is_none() {
+    // Whoever sets a guard band alone asks nothing new of the parts: a target that is flagged stays so.
+    let asks_anew = options.data.is_some() || target != before.target();
+    let shortfall = if asks_anew { options.shortfall } else { Shortfall::Flag };
+    if !asks_anew && guard_band == before.guard_band && options.out.is_none() {
         return Ok(report(options, before, before, None, None));
     }
     let out = options.out.as_ref().unwrap_or(&options.bundle);
     destination::check(out)?;
 
     let (mut samples, mut taken) = (Vec::new(), None);
+    let mut scoring = bundle.manifest.scoring.clone();
     if let Some((folder, files)) = found {
+        let roi = CalibratedRoi::of(&bundle.manifest);
+        match &options.product {
+            None => roi.check_alone()?,
+            Some(product) => roi.check_anew(product.roi.as_deref(), options.replace, &product.file)?,
+        }
         let known = if options.replace { Vec::new() } else { before.images().into_iter().collect() };
-        let chosen = pictures::choose(&files, options.group_by.as_deref(), &known)?;
-        if options.shortfall == Shortfall::Refuse {
+        let chosen =
+            pictures::choose(&files, options.group_by.as_deref(), &known, &bundle.manifest.provenance)?;
+        if shortfall == Shortfall::Refuse {
             // Known before the network looks at anything.
             let kept = before.parts.iter().filter(|_| !options.replace).map(|part| &part.part);
             let parts: BTreeSet<&String> = kept.chain(chosen.new.iter().map(|new| &new.part)).collect();
             check_carried(parts.len(), target)?;
         }
-        samples = measure(&bundle, options.device, &chosen.new, clock)?;
+        let roi = options.product.as_ref().and_then(|product| product.roi.as_deref());
+        let mut engine = Engine::load(&bundle, options.device)?;
+        engine.set_roi(roi)?;
+        samples = measure(&mut engine, &chosen.new, clock)?;
+        scoring.roi_sha256 = roi.map(|roi| roi.sha256().to_owned());
         taken = Some(tally(&folder, &files, &chosen));
     }
     let at = jiff::Timestamp::try_from(clock.now().utc)?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -85,7 +102,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
         samples: &samples,
         replace: options.replace,
         target,
-        shortfall: options.shortfall,
+        shortfall,
         guard_band: options.guard_band,
         at: &at,
         command: &options.command,
@@ -93,22 +110,13 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
     if let (Some(taken), Some(change)) = (&mut taken, after.changes.last()) {
         taken.parts_added = change.parts;
     }
-    let manifest = Manifest { calibration: after.clone(), ..bundle.manifest.clone() };
+    let manifest = Manifest { calibration: after.clone(), scoring, ..bundle.manifest.clone() };
     writing::rewrite(&options.bundle, &bundle.sha256, &manifest, out)?;
     Ok(report(options, before, &after, taken, Some(out)))
 }
 
 /// What the bundle's network says of `pictures`, one at a time, as the daemon judges them.
-fn measure(
-    bundle: &Bundle,
-    device: Device,
-    pictures: &[NewPicture],
-    clock: &dyn Clock,
-) -> anyhow::Result<Vec<Sample>> {
-    if pictures.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut engine = Engine::load(bundle, device)?;
+fn measure(engine: &mut Engine, pictures: &[NewPicture], clock: &dyn Clock) -> anyhow::Result<Vec<Sample>> {
     let mut progress = Progress::start("calibration", pictures.len());
     let mut samples = Vec::with_capacity(pictures.len());
     for NewPicture { path, fingerprint, part } in pictures {

@@ -14,16 +14,16 @@ use crate::recalibrate::{self, Options};
 pub(super) const LONG: &str = "\
 Find a bundle's threshold again, with good parts from production
 
-The threshold is one of the scores of good parts that the network was not trained on, the highest rank that keeps the
-target: with the confidence asked for, no more than the target share of good parts scores above it, whatever the law
-of the scores. That holds if these parts are drawn as the line's parts are: take them all as they come, over shifts,
-lots and days, and do not pick. The bundle keeps their scores, so --data may be given again and again, and without
+The threshold is one of the scores of good parts that the network was not trained on, the highest rank that keeps the \
+target: with the confidence asked for, no more than the target share of good parts scores above it, whatever the law \
+of the scores. That holds if these parts are drawn as the line's parts are: take them all as they come, over shifts, \
+lots and days, and do not pick. The bundle keeps their scores, so --data may be given again and again, and without \
 --data another target or guard band is set from the scores that are there. Without any change the calibration is shown.
 
-Parts needed for a target at 95 % confidence: 5 %: 59, 2 %: 149, 1 %: 299, 0.5 %: 598, 0.2 %: 1497, 0.1 %: 2995. A target
+Parts needed for a target at 95 % confidence: 5 %: 59, 2 %: 149, 1 %: 299, 0.5 %: 598, 0.2 %: 1497, 0.1 %: 2995. A target \
 that there are too few parts for is refused with exit code 66.
 
-A bundle that was trained with folds keeps scores of the folds' networks. Their bound rests on the assumption that the
+A bundle that was trained with folds keeps scores of the folds' networks. Their bound rests on the assumption that the \
 final network scores new parts as they do, and is marked so, until --replace puts held-out parts in their place.
 
 A line marked \"extrapolated\" is an estimate of what lies beyond the scores. Nothing is decided by it.";
@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// Folder of good parts: images in the folder itself, else in test/good, else in good
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Product file whose ROI says what counts of each image; with --replace it may be a new one
+    #[arg(long, value_name = "FILE.toml", requires = "data")]
+    product: Option<PathBuf>,
     /// Bundle to write [default: the same file]
     #[arg(long, value_name = "FILE.csflow")]
     out: Option<PathBuf>,
@@ -72,6 +75,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         bundle: arguments.bundle,
         out: arguments.out,
         data: arguments.data,
+        product: super::product::read(arguments.product.as_deref())?,
         group_by: arguments.group_by,
         replace: arguments.replace,
         overkill: arguments.target_overkill,

@@ -17,6 +17,8 @@ mod golden;
 #[cfg(test)]
 mod mosquitto;
 #[cfg(test)]
+mod msa;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod process;

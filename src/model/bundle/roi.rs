@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::bundle::manifest::Manifest;
 use crate::model::score::area::{Grids, NoCell};
+use crate::model::score::scoring::Fusion;
 use crate::roi::Roi;
 
 /// What a bundle says about ROIs.
@@ -12,6 +13,8 @@ pub struct CalibratedRoi {
     /// None: the whole picture counted.
     sha256: Option<String>,
     grids: Grids,
+    /// Whether the score has numbers of its own that were measured in the ROI.
+    is_fitted: bool,
 }
 
 /// A product's ROI does not go with its bundle.
@@ -27,15 +30,27 @@ pub enum RoiError {
     Other { file: PathBuf, what: String },
     #[error("the threshold was calibrated with an ROI ({}): give the product's file by --product", short(.sha256))]
     NoProduct { sha256: String },
+    #[error(
+        "{}: roi: is not the one that the bundle was calibrated with, and scores of two ROIs do not mix: replace them \
+         all by --replace", .file.display()
+    )]
+    Mixed { file: PathBuf },
+    #[error(
+        "{file}: roi: is not the one that the bundle's scales and positions were measured in: run csflowd train \
+         --product {file}", file = .file.display()
+    )]
+    Fitted { file: PathBuf },
 }
 
 impl CalibratedRoi {
     pub fn new(sha256: Option<String>, grids: Grids) -> Self {
-        Self { sha256, grids }
+        Self { sha256, grids, is_fitted: false }
     }
 
     pub fn of(manifest: &Manifest) -> Self {
-        Self::new(manifest.scoring.roi_sha256.clone(), Grids::of(&manifest.architecture))
+        let scoring = &manifest.scoring;
+        let is_fitted = scoring.positions.used || scoring.fusion != Fusion::Mean;
+        Self { is_fitted, ..Self::new(scoring.roi_sha256.clone(), Grids::of(&manifest.architecture)) }
     }
 
     /// Whether `roi`, which stands in the product's `file`, may be judged by. A product that `sets_threshold` takes
@@ -66,6 +81,19 @@ impl CalibratedRoi {
         Err(RoiError::Other { file: file.into(), what })
     }
 
+    /// Whether new scores may be taken with `roi`, which stands in the product's `file`: beside those in the bundle,
+    /// or in their place.
+    pub fn check_anew(&self, roi: Option<&Roi>, replace: bool, file: &Path) -> Result<(), RoiError> {
+        if let Some(roi) = roi {
+            self.grids.check(roi).map_err(|source| RoiError::NoCell { file: file.into(), source })?;
+        }
+        match (self.sha256.as_deref() == roi.map(Roi::sha256), replace) {
+            (false, false) => Err(RoiError::Mixed { file: file.into() }),
+            (false, true) if self.is_fitted => Err(RoiError::Fitted { file: file.into() }),
+            (true, _) | (false, true) => Ok(()),
+        }
+    }
+
     /// Whether the bundle may judge without a product's file.
     pub fn check_alone(&self) -> Result<(), RoiError> {
         match &self.sha256 {
@@ -85,6 +113,7 @@ mod tests {
     use super::*;
     use crate::frame::Size;
     use crate::model::bundle::fixture::Fixture;
+    use crate::model::score::scoring::Level;
     use crate::roi::Shapes;
 
     fn roi(right: f64) -> Roi {
@@ -98,6 +127,26 @@ mod tests {
         manifest.scoring.roi_sha256 = calibrated.map(|roi| roi.sha256().to_owned());
         let checked = CalibratedRoi::of(&manifest).check(given, sets_threshold, Path::new("part.toml"));
         checked.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn scores_of_two_rois_do_not_mix() {
+        let (a, b) = (roi(48.0), roi(60.0));
+        let mut manifest = Fixture::new().manifest;
+        manifest.scoring.roi_sha256 = Some(a.sha256().to_owned());
+        let anew = |manifest: &Manifest, roi, replace| {
+            let checked = CalibratedRoi::of(manifest).check_anew(roi, replace, Path::new("part.toml"));
+            checked.err().map(|error| error.to_string())
+        };
+        assert_eq!(anew(&manifest, Some(&a), false), None);
+        for other in [Some(&b), None] {
+            assert!(anew(&manifest, other, false).unwrap().contains("--replace"));
+            assert_eq!(anew(&manifest, other, true), None);
+        }
+        let levels = vec![Level { centre: 1.0, spread: 1.0 }; 3];
+        manifest.scoring.fusion = Fusion::Normalised(levels);
+        assert!(anew(&manifest, Some(&b), true).unwrap().contains("csflowd train --product part.toml"));
+        assert_eq!(anew(&manifest, Some(&a), true), None);
     }
 
     #[test]
