@@ -183,7 +183,7 @@ fn the_table_reads_well() {
     at threshold       100.000000, guard band 10, 0 not decidable
       overkill         1 of 2 = 50 % (95 %: 1.26 % to 98.7 %)
       escape           1 of 2 = 50 % (95 %: 1.26 % to 98.7 %)
-      promise          at most 77.6 % with 95 % confidence, from 2 held-out images: these images agree but are too few to confirm it
+      promise          at most 77.6 % with 95 % confidence, from 2 parts: these images agree but are too few to confirm it
     time per image     p50 12.3 ms, p99 56.0 ms
       pre-processing   p50 0.0 ms, p99 0.0 ms
       network          p50 0.0 ms, p99 0.0 ms

@@ -58,7 +58,7 @@ pub fn choose(
         progress.set(i + 1, "");
     }
     if let [first, more @ ..] = &*trained_on {
-        return Err(DatasetError::TrainedOn { first: first.to_path_buf(), more: more.len() }.into());
+        return Err(DatasetError::TrainedOn { first: (*first).clone(), more: more.len() }.into());
     }
     progress.finish(&format!("{} read, {} of them new", files.len(), chosen.new.len()));
     Ok(chosen)
