@@ -73,7 +73,8 @@ pub struct Options {
     pub data: PathBuf,
     pub out: PathBuf,
     /// How it is trained.
-    pub preset: Preset,
+    /// Whose optimiser and epochs are taken.
+    pub schedule: Preset,
     /// The preset's, or one with changes.
     pub architecture: Architecture,
     /// None takes the preset's.
@@ -248,7 +249,7 @@ fn extraction<'a>(options: &Options, good: &'a GoodImages, division: &Use) -> Ex
 
 impl Options {
     fn schedule(&self) -> Schedule {
-        let schedule = self.preset.schedule();
+        let schedule = self.schedule.schedule();
         Schedule { epochs: self.epochs.unwrap_or(schedule.epochs), ..schedule }
     }
 

@@ -33,7 +33,10 @@ pub(super) struct Arguments {
     /// Size of the network
     #[arg(long, default_value = "lite", value_parser = super::preset())]
     preset: Preset,
-    /// Passes over the images [default: the preset's]
+    /// Train as this preset is trained, whatever the network: optimiser and epochs [default: the preset's own]
+    #[arg(long, value_parser = super::preset(), value_name = "PRESET", hide_short_help = true)]
+    schedule: Option<Preset>,
+    /// Passes over the images [default: the schedule's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: Option<u32>,
     /// The same seed on the same machine gives the same network
@@ -104,7 +107,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         outliers,
         data: arguments.data,
         out: arguments.out,
-        preset: arguments.preset,
+        schedule: arguments.schedule.unwrap_or(arguments.preset),
         architecture: arguments.changes.apply(arguments.preset)?,
         epochs: arguments.epochs.map(|epochs| epochs as usize),
         seed: arguments.seed,
