@@ -3,19 +3,20 @@
 CUDA ?= 0
 WEIGHTS ?= lite0 lite1 lite2
 DATA ?=
+B5 ?=
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/csflowd
 LIBTORCH ?= $(cache)/libtorch-2.11.0-$(if $(filter 1,$(CUDA)),cuda,cpu)/torch
 PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH):/usr/sbin:/sbin
-export CUDA WEIGHTS DATA LIBTORCH PATH
+export CUDA WEIGHTS DATA B5 LIBTORCH PATH
 
 heading = @printf '\n== %s\n'
 
-.PHONY: help setup build demo test fmt bench clean
+.PHONY: help setup build demo test fmt bench train-gpu clean
 .NOTPARALLEL:
 
 help: ## show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
 setup: ## install what is missing: packages, Rust, libtorch, weights (CUDA=1 for a GPU)
 	@scripts/setup.sh
@@ -45,6 +46,10 @@ fmt: ## format the code
 
 bench: setup ## run the benchmarks
 	cargo bench
+
+train-gpu: ## train balanced and paper on an NVIDIA GPU, with reports (DATA=dir B5=file)
+	@$(MAKE) --no-print-directory build CUDA=1
+	@scripts/train-gpu.sh
 
 clean: ## remove what was built; what set-up installed stays
 	cargo clean
