@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::calibrate::{Calibration, Guarantee};
 use crate::evaluate::defects::Hits;
 use crate::evaluate::delong::Interval;
+use crate::evaluate::metrics::ranked;
 use crate::evaluate::pixels::Pixel;
 use crate::evaluate::rate::Rate;
 use crate::verdict::Threshold;
@@ -165,6 +166,13 @@ impl Promise {
             guarantee: calibration.guarantee,
             answer,
         }
+    }
+}
+
+impl Image {
+    /// Its score, for ranking: one that is not finite is the worst.
+    pub fn ranked(&self) -> f64 {
+        ranked(self.score.unwrap_or(f64::NAN))
     }
 }
 

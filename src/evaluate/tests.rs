@@ -213,8 +213,8 @@ fn bundles_are_compared_side_by_side() {
     image AUROC                    0.6667             1.0000
       95 %               0.0126 to 1.0000   0.0126 to 1.0000
       less that of A                    -            +0.3333
-      95 %                              - -0.3971 to +1.0000
-      p                                 -             0.3711
+      95 %                              -                  -
+      p                                 -                  -
     average precision              0.7500             0.7500
     largest F1                     0.6667             0.6667
     FPR at 100 % TPR               66.7 %             66.7 %

@@ -6,9 +6,10 @@ use maud::{Markup, html};
 use crate::calibrate::Guarantee;
 use crate::calibrate::share::Percent;
 use crate::evaluate::check::Note;
-use crate::evaluate::evaluation::{Answer, Evaluation, Promise};
+use crate::evaluate::evaluation::{Answer, Evaluation, Image, Promise};
 use crate::evaluate::rate::Rate;
 use crate::report::page::Section;
+use crate::verdict;
 
 pub(super) fn section(evaluation: &Evaluation, notes: &[Note]) -> Section {
     let body = html! {
@@ -38,7 +39,8 @@ pub(super) fn section(evaluation: &Evaluation, notes: &[Note]) -> Section {
 }
 
 fn answer(evaluation: &Evaluation) -> String {
-    let passed = evaluation.images.iter().filter(|image| image.is_good && image.evaluation == 1).count();
+    let is_passed = |image: &&Image| image.is_good && image.evaluation == verdict::Evaluation::Ok as u8;
+    let passed = evaluation.images.iter().filter(is_passed).count();
     let stopped = evaluation.defective - evaluation.escape.count;
     let good = format!("{passed} of {} good parts pass", evaluation.good);
     let defective = format!("{stopped} of {} defective parts are stopped", evaluation.defective);

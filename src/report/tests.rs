@@ -75,6 +75,7 @@ fn bundles_compared_stand_in_one_table_and_one_chart() {
     assert!(table.contains("c.csflow (3f9a1c2e)") && table.contains("less that of A"), "{table}");
     let chart = section(&page, "roc");
     assert_eq!(chart.matches("stroke-dasharray=\"8 4\"").count(), 4, "{chart}");
+    assert!(chart.contains("The circle is the threshold of A, its arms"), "{chart}");
 }
 
 #[test]
