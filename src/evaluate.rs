@@ -2,7 +2,7 @@
 //!
 //! Owns the order of the work. What can be said without the network is in `check`; what is counted as what in
 //! `summary`; the figures themselves in `metrics` and `delong` (images), `pixels`, `histogram` and `defects`
-//! (maps and regions); several bundles side by side in `compare`. Nothing is skipped: an image that cannot be
+//! (maps and regions); which maps are kept to be shown in `hardest`; several bundles side by side in `compare`. Nothing is skipped: an image that cannot be
 //! read or judged ends the evaluation with its name.
 
 pub mod check;
@@ -10,6 +10,7 @@ pub mod compare;
 pub mod defects;
 pub mod delong;
 pub mod evaluation;
+mod hardest;
 pub mod histogram;
 pub mod metrics;
 pub mod pixels;
@@ -28,6 +29,8 @@ use crate::dataset::Labelled;
 use crate::engine::Detector;
 use crate::evaluate::defects::Seen;
 use crate::evaluate::evaluation::Evaluation;
+use crate::evaluate::hardest::Hardest;
+use crate::evaluate::pixels::{Counter, Seeing, Truth};
 use crate::frame::{Picture, PixelFormat};
 use crate::image_file;
 use crate::roi::Roi;
@@ -42,6 +45,8 @@ pub struct Rules<'a> {
     pub calibration: &'a Calibration,
     /// What counts of each picture; None is the whole.
     pub roi: Option<&'a Roi>,
+    /// Good images of the test that the bundle knows: from its training or its calibration.
+    pub known_good: usize,
 }
 
 /// What the detector said about one image.
@@ -49,8 +54,9 @@ pub struct Rules<'a> {
 pub struct Judged {
     pub score: f64,
     pub outcome: Outcome,
-    /// At the resolution of the network.
-    pub map: AnomalyMap,
+    /// At the resolution of the network; kept for the images that were hardest to judge alone, since a test set may
+    /// be large.
+    pub map: Option<AnomalyMap>,
     pub regions: Regions,
     pub seen: Seen,
     pub times: StageTimes,
@@ -75,15 +81,35 @@ pub fn run(
     clock: &dyn Clock,
 ) -> anyhow::Result<(Evaluation, Vec<Judged>)> {
     ensure!(!images.is_empty(), "there are no images to evaluate");
-    let mut judged = Vec::with_capacity(images.len());
+    let mut judged: Vec<Judged> = Vec::with_capacity(images.len());
+    let mut counter = Counter::new(rules.regions.map_threshold, rules.roi);
+    let mut hardest = Hardest::default();
+    // Without a single mask there is nothing to find, and no need to look at every pixel.
+    let has_masks = images.iter().any(|label| label.mask.is_some());
     for (i, label) in images.iter().enumerate() {
         // The first run of a network picks its kernels: it is not timed.
         let warm_ups = usize::from(i == 0);
-        judged.push(judge(detector, rules, label, warm_ups, clock)?);
+        let (one, map) = judge(detector, rules, label, warm_ups, clock)?;
+        if has_masks && let Some(truth) = truth(label) {
+            counter.add(Seeing { map: &map, regions: &one.regions, seen: one.seen, truth })?;
+        }
+        let dropped = hardest.add(i, label, one.score);
+        judged.push(Judged { map: Some(map), ..one });
+        if let Some(dropped) = dropped {
+            judged[dropped].map = None;
+        }
         progress(i + 1, images.len());
     }
-    let evaluation = summary::of(rules, images, &judged)?;
+    let evaluation = summary::of(rules, images, &judged, counter.finish());
     Ok((evaluation, judged))
+}
+
+/// What is known of its pixels.
+fn truth(label: &Labelled) -> Option<Truth<'_>> {
+    match &label.mask {
+        Some(mask) => Some(Truth::Mask(mask)),
+        None => label.is_good.then_some(Truth::AllGood),
+    }
 }
 
 fn judge(
@@ -92,7 +118,7 @@ fn judge(
     label: &Labelled,
     warm_ups: usize,
     clock: &dyn Clock,
-) -> anyhow::Result<Judged> {
+) -> anyhow::Result<(Judged, AnomalyMap)> {
     let start = clock.now();
     let (size, pixels) = image_file::read(&label.path, PixelFormat::Rgb8)?;
     let read = clock.now().since(start);
@@ -108,14 +134,15 @@ fn judge(
     let start = clock.now();
     let regions = regions::find(&measured.map, size, rules.regions);
     let times = StageTimes { read, preprocess, inference, regions: clock.now().since(start) };
-    Ok(Judged {
+    let judged = Judged {
         score: measured.score,
         outcome: rules.judge.outcome(measured.score),
-        map: measured.map,
+        map: None,
         regions,
         seen: Seen { size, cell_px: measured.cell_px },
         times,
-    })
+    };
+    Ok((judged, measured.map))
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn page(subject: Subject<'_>) -> Result<Page, ReportError> {
     sections.extend(roc::section(evaluation, subject.comparison));
     sections.push(tables::figures(evaluation));
     sections.push(tables::classes(evaluation));
-    sections.extend(evaluation.defects.as_ref().map(tables::defects));
+    sections.extend(evaluation.defects.as_ref().map(|hits| tables::defects(hits, evaluation)));
     sections.extend(subject.comparison.map(tables::comparison));
     sections.extend(tables::not_inspected(evaluation));
     sections.extend(examples::sections(subject)?);

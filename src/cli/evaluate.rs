@@ -15,6 +15,7 @@ use crate::evaluate::check::{self, Note};
 use crate::evaluate::compare::Comparison;
 use crate::evaluate::record::{About, Record};
 use crate::evaluate::{self, Judged, Rules};
+use crate::frame::Size;
 use crate::model::bundle::manifest::Manifest;
 use crate::progress::{Progress, say};
 use crate::report::{self, Subject};
@@ -31,6 +32,7 @@ What is printed, each with its exact or DeLong's 95 % limits where it has some:
   promise           the most overkill that the calibration allows, and whether these images agree
   AUPRO             share of each defect that is marked, over the share of good pixels that are,
                     up to 0.3 of these (Bergmann et al. 2020)
+  one cell          width and height of what the network sees as one: what is much smaller is hard to see
   defects hit       single defects of the masks (8-connected) that a region lies on, by their area
                     as a multiple of the area of one cell of the network
   false regions     regions on good images
@@ -83,9 +85,18 @@ struct TestSet<'a> {
     images: &'a [Labelled],
     notes: Vec<Note>,
     fingerprints: &'a [String],
+    sizes: &'a [Size],
     data: &'a Path,
     data_sha256: String,
     command: String,
+}
+
+impl<'a> TestSet<'a> {
+    /// The images whose fingerprints are such.
+    fn those(&self, is_such: impl Fn(&str) -> bool) -> Vec<&'a Labelled> {
+        let known = self.images.iter().zip(self.fingerprints);
+        known.filter(|(_, print)| is_such(print)).map(|(image, _)| image).collect()
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
@@ -97,7 +108,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     for warning in &test.warnings {
         say(&format!("warning: {warning}"));
     }
-    let check::Looked { notes, fingerprints } = check::images(&test.images)?;
+    let check::Looked { notes, sizes, fingerprints } = check::images(&test.images)?;
     for note in &notes {
         say(&format!("note: {note}"));
     }
@@ -107,6 +118,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         images: &test.images,
         notes,
         fingerprints: &fingerprints,
+        sizes: &sizes,
         data: &arguments.data,
         data_sha256: dataset::data_sha256(&arguments.data, &files)?,
         command: super::command_line(),
@@ -149,27 +161,38 @@ fn evaluate(
     let Station { bundle, mut engine, judge, regions, roi } =
         arguments.product.load(bundle_file, arguments.device)?;
     let Manifest { calibration, provenance, .. } = &bundle.manifest;
-    let seen: Vec<&Labelled> = set
-        .images
-        .iter()
-        .zip(set.fingerprints)
-        .filter(|(_, print)| provenance.was_seen(print))
-        .map(|(image, _)| image)
-        .collect();
+    if let Some(roi) = roi.as_deref() {
+        check::sizes(set.images, set.sizes, roi)?;
+    }
     let mut notes = set.notes.clone();
-    if let Some(first) = seen.first() {
-        let note = Note::SeenInTraining { images: seen.len(), first: first.path.clone() };
+    let mut tell = |note: Note| {
         say(&format!("note: {note}"));
         notes.push(note);
+    };
+    let calibrating = calibration.images();
+    let seen = set.those(|print| provenance.was_seen(print));
+    if let Some(first) = seen.first() {
+        tell(Note::SeenInTraining { images: seen.len(), first: first.path.clone() });
     }
-    let rules = Rules { judge, regions, calibration, roi: roi.as_deref() };
+    let own = set.those(|print| calibrating.contains(print));
+    if let Some(first) = own.first() {
+        tell(Note::Calibrating { images: own.len(), first: first.path.clone() });
+    }
+    let known = set.those(|print| provenance.was_seen(print) || calibrating.contains(print));
+    let known_good = known.iter().filter(|image| image.is_good).count();
+    let rules = Rules { judge, regions, calibration, roi: roi.as_deref(), known_good };
     let mut progress = Progress::start("evaluation", set.images.len());
     let (evaluation, judged) =
         evaluate::run(&mut engine, rules, set.images, &mut |done, _| progress.set(done, ""), clock)?;
     progress.finish(&format!("{} images, {}", set.images.len(), bundle_file.display()));
+    if let Some(first) = evaluation.outside_roi.first() {
+        tell(Note::OutsideRoi { masks: evaluation.outside_roi.len(), first: first.clone() });
+    }
     let about = About {
         bundle: bundle_file.display().to_string(),
         bundle_sha256: bundle.sha256,
+        product: arguments.product.product.as_ref().map(|file| file.display().to_string()),
+        roi_sha256: roi.as_deref().map(|roi| roi.sha256().to_owned()),
         data: set.data.display().to_string(),
         data_sha256: set.data_sha256.clone(),
         device: engine.device_name().into(),

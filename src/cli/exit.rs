@@ -11,6 +11,7 @@ use crate::daemon::DaemonError;
 use crate::dataset::DatasetError;
 use crate::engine::cuda::DeviceError;
 use crate::engine::{EngineError, LoadError};
+use crate::evaluate::check::OddSize;
 use crate::evaluate::pixels::MaskError;
 use crate::image_file::ImageFileError;
 use crate::model::bundle::BundleError;
@@ -84,6 +85,7 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
     let is_input = cause.is::<DatasetError>()
         || cause.is::<ImageFileError>()
         || cause.is::<MaskError>()
+        || cause.is::<OddSize>()
         || cause.is::<WeightsError>();
     let codes = [
         (is_input, NO_INPUT),

@@ -18,7 +18,7 @@ use crate::verdict::regions::RegionRule;
 pub(super) struct ProductFile {
     /// Product file: its ROI, threshold, guard band and region rules hold; its bundle is not looked at
     #[arg(long, value_name = "FILE.toml")]
-    product: Option<PathBuf>,
+    pub(super) product: Option<PathBuf>,
 }
 
 /// The product in `file`, if one is given.

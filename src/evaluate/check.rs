@@ -12,6 +12,7 @@ use crate::dataset::Labelled;
 use crate::evaluate::pixels;
 use crate::frame::{PixelFormat, Size};
 use crate::image_file;
+use crate::roi::Roi;
 
 /// Something that the reader of the figures should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +37,23 @@ pub enum Note {
         images: usize,
         first: PathBuf,
     },
+    /// Images whose scores the threshold was taken from.
+    Calibrating {
+        images: usize,
+        first: PathBuf,
+    },
+    /// Masks that mark pixels outside the ROI alone.
+    OutsideRoi {
+        masks: usize,
+        first: String,
+    },
 }
 
 /// What was found of a test set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looked {
     pub notes: Vec<Note>,
+    pub sizes: Vec<Size>,
     /// Of each image, by which a bundle knows what it was trained on.
     pub fingerprints: Vec<String>,
 }
@@ -63,9 +75,39 @@ pub fn images(images: &[Labelled]) -> anyhow::Result<Looked> {
     }
     let more = unusable.len().saturating_sub(1);
     match unusable.into_iter().next() {
-        None => Ok(Looked { notes: notes(images, sizes), fingerprints }),
+        None => Ok(Looked { notes: notes(images, sizes.clone()), sizes, fingerprints }),
         Some(first) if more == 0 => Err(first),
         Some(first) => Err(first.context(format!("{} images cannot be used, first", more + 1))),
+    }
+}
+
+/// An image that the product's ROI is not drawn on.
+#[derive(Debug, thiserror::Error)]
+#[error("image {}: is {found}, but the product's ROI is drawn on {expected}{}", .path.display(), others(*.more))]
+pub struct OddSize {
+    path: PathBuf,
+    found: Size,
+    expected: Size,
+    /// Further images of other sizes.
+    more: usize,
+}
+
+fn others(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        1 => "; one other image has a wrong size too".into(),
+        n => format!("; {n} other images have wrong sizes too"),
+    }
+}
+
+/// Whether all images have the size that `roi` is drawn on; `sizes` belongs to `images`.
+pub fn sizes(images: &[Labelled], sizes: &[Size], roi: &Roi) -> Result<(), OddSize> {
+    let mut odd = images.iter().zip(sizes).filter(|&(_, &size)| size != roi.size());
+    match odd.next() {
+        None => Ok(()),
+        Some((image, &found)) => {
+            Err(OddSize { path: image.path.clone(), found, expected: roi.size(), more: odd.count() })
+        }
     }
 }
 
@@ -135,6 +177,18 @@ impl fmt::Display for Note {
                 "{images} of these images helped to train the network, for example {}: for them, and for all figures \
                  that they enter, this is no test",
                 first.display()
+            ),
+            Self::Calibrating { images, first } => write!(
+                f,
+                "the threshold rests on {images} of these images, for example {}: that the promised overkill is kept on \
+                 them is no news",
+                first.display()
+            ),
+            Self::OutsideRoi { masks, first } => write!(
+                f,
+                "{masks} mask{} pixels outside the product's ROI alone, for example {first}: such defects count \
+                 neither as pixels nor as hits, but their images count as defective",
+                if *masks == 1 { " marks" } else { "s mark" }
             ),
             Self::Sizes { sizes, smallest, largest } => write!(
                 f,

@@ -82,8 +82,10 @@ impl Comparison {
         let cells = |show: fn(&Difference) -> String| {
             std::iter::once("-".into()).chain(differences.iter().map(show)).collect()
         };
-        let signed = |interval: &Difference| {
-            format!("{:+.4} to {:+.4}", interval.interval.low, interval.interval.high)
+        let signed = |difference: &Difference| {
+            difference
+                .interval
+                .map_or("-".into(), |limits| format!("{:+.4} to {:+.4}", limits.low, limits.high))
         };
         vec![
             ("  less that of A", cells(|difference| format!("{:+.4}", difference.difference))),
@@ -113,8 +115,7 @@ fn bare(share: f64) -> String {
 fn placements(record: &Record) -> Option<Placements> {
     let scores = |is_good: bool| -> Vec<f64> {
         let images = record.evaluation.images.iter().filter(|image: &&Image| image.is_good == is_good);
-        // A score that was not finite ranks as the worst.
-        images.map(|image| image.score.unwrap_or(f64::INFINITY)).collect()
+        images.map(Image::ranked).collect()
     };
     Placements::new(&scores(true), &scores(false))
 }

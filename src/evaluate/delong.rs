@@ -29,10 +29,11 @@ pub struct Interval {
 pub struct Difference {
     /// The second area less the first.
     pub difference: f64,
-    #[serde(flatten)]
-    pub interval: Interval,
-    /// Chance of a difference at least this large, either way, if the true areas were equal. Absent where the
-    /// images leave no variance to judge it by.
+    /// 95 % limits of the true difference. Absent, as the chance, where too few images lose or win, or all do alike
+    /// with both: a normal approximation says nothing then.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
+    /// Chance of a difference at least this large, either way, if the true areas were equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p_value: Option<f64>,
 }
@@ -75,12 +76,8 @@ impl Placements {
     /// hold. Where pairs are won in part, the whole numbers around are taken, to the safe side.
     pub fn interval(&self) -> Interval {
         let auroc = self.auroc();
-        let is_enough = [&self.defective, &self.good].iter().all(|side| {
-            let count = |is: fn(&f64) -> bool| side.iter().filter(|&placement| is(placement)).count();
-            count(|&placement| placement < 1.0) >= ENOUGH && count(|&placement| placement > 0.0) >= ENOUGH
-        });
         let error = (variance(&self.defective) + variance(&self.good)).sqrt();
-        if is_enough && error > 0.0 {
+        if self.is_enough() && error > 0.0 {
             let middle = (auroc / (1.0 - auroc)).ln();
             let reach = Z * error / (auroc * (1.0 - auroc));
             let back = |logit: f64| 1.0 / (1.0 + (-logit).exp());
@@ -90,6 +87,14 @@ impl Placements {
         let (low, _) = share_interval(whole((auroc * count(pairs)).floor()), pairs, 0.95);
         let (_, high) = share_interval(whole((auroc * count(pairs)).ceil()), pairs, 0.95);
         Interval { low, high }
+    }
+
+    /// Whether a normal approximation can be trusted.
+    fn is_enough(&self) -> bool {
+        [&self.defective, &self.good].iter().all(|side| {
+            let count = |is: fn(&f64) -> bool| side.iter().filter(|&placement| is(placement)).count();
+            count(|&placement| placement < 1.0) >= ENOUGH && count(|&placement| placement > 0.0) >= ENOUGH
+        })
     }
 
     /// How `other`, of the same images in the same order, differs from this. None if they are not the same number.
@@ -105,9 +110,10 @@ impl Placements {
             + variance(&less(&self.good, &other.good)))
         .sqrt();
         let difference = other.auroc() - self.auroc();
-        let p_value = (error > 0.0).then(|| libm::erfc((difference / error).abs() / f64::sqrt(2.0)));
+        let is_known = self.is_enough() && other.is_enough() && error > 0.0;
+        let p_value = is_known.then(|| libm::erfc((difference / error).abs() / f64::sqrt(2.0)));
         let (low, high) = ((difference - Z * error).max(-1.0), (difference + Z * error).min(1.0));
-        let interval = Interval { low, high };
+        let interval = is_known.then_some(Interval { low, high });
         Some(Difference { difference, interval, p_value })
     }
 }
@@ -189,8 +195,9 @@ mod tests {
         close(first.interval().high, 0.850_848_853_563_077_3);
         let found = first.difference(&second).unwrap();
         close(found.difference, 0.077_546_296_296_296_28);
-        close(found.interval.low, -0.037_741_868_484_679_2);
-        close(found.interval.high, 0.192_834_461_077_271_76);
+        let interval = found.interval.unwrap();
+        close(interval.low, -0.037_741_868_484_679_2);
+        close(interval.high, 0.192_834_461_077_271_76);
         close(found.p_value.unwrap(), 0.187_392_907_571_405_48);
     }
 
@@ -220,14 +227,33 @@ mod tests {
     fn equal_networks_do_not_differ_and_other_images_cannot_be_compared() {
         let [first, _] = placements();
         let same = first.difference(&first).unwrap();
-        assert_eq!((same.difference, same.p_value), (0.0, None));
+        assert_eq!(same, Difference { difference: 0.0, interval: None, p_value: None });
         assert_eq!(first.difference(&Placements::new(&[1.0], &[2.0]).unwrap()), None);
         assert_eq!(Placements::new(&[], &[1.0]), None);
     }
 
     #[test]
-    fn a_score_that_is_not_a_number_ranks_as_the_worst() {
-        let found = Placements::new(&[1.0, f64::NAN], &[f64::NAN, 2.0]).unwrap();
+    fn a_difference_of_few_lost_images_has_neither_limits_nor_a_chance() {
+        let good: Vec<f64> = (0..30).map(f64::from).collect();
+        let perfect: Vec<f64> = (40..60).map(f64::from).collect();
+        let mut lost = perfect.clone();
+        // Four defective images below some good ones are too few, a fifth is enough.
+        lost[..4].copy_from_slice(&[3.5, 10.5, 20.5, 25.5]);
+        let of = |defective: &[f64]| Placements::new(&good, defective).unwrap();
+        let few = of(&perfect).difference(&of(&lost)).unwrap();
+        assert!(few.difference < 0.0 && few.interval.is_none() && few.p_value.is_none(), "{few:?}");
+        assert_eq!(serde_json::to_value(few).unwrap().as_object().unwrap().len(), 1);
+        lost[4] = 15.5;
+        let mut others = lost.clone();
+        others[0] = 22.5;
+        let enough = of(&lost).difference(&of(&others)).unwrap();
+        assert!(enough.interval.is_some() && enough.p_value.is_some(), "{enough:?}");
+        assert_eq!(of(&perfect).difference(&of(&lost)).unwrap().p_value, None, "one of the two has too few");
+    }
+
+    #[test]
+    fn a_score_that_is_not_finite_ranks_as_the_worst() {
+        let found = Placements::new(&[1.0, f64::NAN], &[f64::NEG_INFINITY, 2.0]).unwrap();
         assert_eq!(found.auroc(), (1.0 + 0.5 + 1.0 + 0.0) / 4.0);
     }
 }

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
+use crate::calibrate::evidence::Obtained;
 use crate::calibrate::{Calibration, Guarantee};
 use crate::evaluate::defects::Hits;
 use crate::evaluate::delong::Interval;
+use crate::evaluate::metrics::ranked;
 use crate::evaluate::pixels::Pixel;
 use crate::evaluate::rate::Rate;
 use crate::verdict::Threshold;
@@ -14,6 +16,13 @@ use crate::verdict::Threshold;
 pub struct Evaluation {
     pub threshold: f64,
     pub guard_band: f64,
+    /// Map values above this belong to a region.
+    pub map_threshold: f64,
+    /// Smaller regions were left out.
+    pub min_area_px: f64,
+    /// Width and height of one cell of the network, in pixels of the image; absent where images differ in size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cell_px: Option<[f64; 2]>,
     pub good: usize,
     pub defective: usize,
     /// Image AUROC, good against all defective, and its 95 % limits.
@@ -37,6 +46,9 @@ pub struct Evaluation {
     /// Single defects, as the masks show them, that a region lies on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub defects: Option<Hits>,
+    /// Masks that mark pixels outside the ROI alone: the network does not look at these defects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outside_roi: Vec<String>,
     pub false_regions: FalseRegions,
     /// Good images judged not OK.
     pub overkill: Rate,
@@ -69,9 +81,16 @@ pub struct Promise {
     /// With this confidence, at most this share of good parts is judged not OK.
     pub overkill_max: f64,
     pub confidence: f64,
-    /// Good parts it was calibrated with.
+    /// Good parts it was calibrated with, and how many images they have: a part is rejected when one of its images
+    /// is, so images alone are rejected less often.
     pub parts: usize,
+    pub images: usize,
+    pub obtained: Obtained,
+    /// What was asked for, and on what it rests.
+    pub target_overkill: f64,
     pub guarantee: Guarantee,
+    /// Good images of this test that the network was trained on, or that the threshold rests on.
+    pub known: usize,
     pub answer: Answer,
 }
 
@@ -82,6 +101,10 @@ pub enum Answer {
     Confirmed,
     /// The bound lies in the interval: these images are too few to tell.
     Consistent,
+    /// Within the bound, but counted by images where the bound is about parts of several: no confirmation.
+    OtherUnit,
+    /// Within the bound, but some of the good images made the bundle what it is: no test of it.
+    Known,
     /// The whole interval lies beyond the bound.
     Contradicted,
     NoGoodImages,
@@ -147,14 +170,20 @@ pub struct Percentiles {
 }
 
 impl Promise {
-    /// What `calibration` promises, held against the good images that scored above `threshold`.
-    pub fn new(calibration: &Calibration, threshold: Threshold, overkill: Rate) -> Self {
+    /// What `calibration` promises, held against the good images that scored above `threshold`. The bundle knows
+    /// `known` of them.
+    ///
+    /// What is broken is broken even so: an image that is known scores too low if anything, and a part is rejected at
+    /// least as often as one of its images.
+    pub fn new(calibration: &Calibration, threshold: Threshold, overkill: Rate, known: usize) -> Self {
         let overkill_max = calibration.attained_overkill_bound;
         let is_other = threshold.get() != calibration.threshold;
         let answer = match overkill {
             _ if is_other => Answer::OtherThreshold,
             Rate { of: 0, .. } => Answer::NoGoodImages,
             Rate { low, .. } if low > overkill_max => Answer::Contradicted,
+            Rate { .. } if known > 0 => Answer::Known,
+            Rate { .. } if calibration.n_images() != calibration.n => Answer::OtherUnit,
             Rate { high, .. } if high <= overkill_max => Answer::Confirmed,
             Rate { .. } => Answer::Consistent,
         };
@@ -162,9 +191,20 @@ impl Promise {
             overkill_max,
             confidence: calibration.confidence,
             parts: calibration.n,
+            images: calibration.n_images(),
+            obtained: calibration.obtained,
+            target_overkill: calibration.target_overkill,
+            known,
             guarantee: calibration.guarantee,
             answer,
         }
+    }
+}
+
+impl Image {
+    /// Its score, for ranking: one that is not finite is the worst.
+    pub fn ranked(&self) -> f64 {
+        ranked(self.score.unwrap_or(f64::NAN))
     }
 }
 

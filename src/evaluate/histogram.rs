@@ -1,13 +1,16 @@
 //! Pixels counted by the value of the map, in bounded memory, and the figures that follow from the counts.
 //!
 //! Pixels are counted instead of sorted: 300 images of 500x500 are 75 million. The bins follow the order of f32, so
-//! they are as fine relative to small values as to large ones. Within a bin the order is lost; how much a figure can
-//! be off for that is computed with it.
+//! they are as fine relative to small values as to large ones, and no value need be known before the first is
+//! counted. Within a bin the order is lost; how much a figure can be off for that is computed with it.
 
 use crate::evaluate::metrics::{Curve, Step};
 
-/// 24 MiB of counters. The last bin holds the values that are not finite.
-const BINS: u32 = 1 << 20;
+/// Bits of an f32 below its sign and exponent.
+const FRACTION: u32 = 23;
+
+/// A bin spans `1 << SHIFT` neighbouring values of f32, a relative difference of at most 2^-15.
+const SHIFT: u32 = 8;
 
 /// AUPRO goes to this false positive rate, as Bergmann et al. chose it.
 pub const AUPRO_FPR: f64 = 0.3;
@@ -21,10 +24,10 @@ pub struct Bounded {
 
 #[derive(Debug)]
 pub struct Histogram {
-    lowest: u32,
-    /// A bin spans `1 << shift` neighbouring values of f32.
     shift: u32,
-    bins: Vec<Bin>,
+    /// One page of bins for each sign and exponent, in the order of numbers; empty until a value falls into it, then
+    /// of 768 KiB. Maps take some tens of them. The page of infinity holds all values that are not finite.
+    pages: Vec<Vec<Bin>>,
 }
 
 /// Pixels that share a bin.
@@ -36,14 +39,21 @@ struct Bin {
     overlap: f64,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Histogram {
-    /// For values between `low` and `high`; others are counted as the nearest of these.
-    pub fn new(low: f32, high: f32) -> Self {
-        let lowest = rank(low);
-        let span = rank(high) - lowest;
-        let shift =
-            (0..u32::BITS).find(|shift| span >> shift < BINS - 1).expect("a shift of 31 leaves 0 or 1");
-        Self { lowest, shift, bins: vec![Bin::default(); BINS as usize] }
+    /// Without a value.
+    pub fn new() -> Self {
+        Self::with_bins_of(SHIFT)
+    }
+
+    /// A bin spans `1 << shift` neighbouring values; `shift` is at most [`FRACTION`].
+    fn with_bins_of(shift: u32) -> Self {
+        Self { shift, pages: vec![Vec::new(); 1 << (u32::BITS - FRACTION)] }
     }
 
     pub fn add_good(&mut self, value: f32) {
@@ -60,7 +70,7 @@ impl Histogram {
     /// Area under the ROC curve. None, as all these, unless there are good pixels and defective ones.
     pub fn auroc(&self) -> Option<Bounded> {
         let value = self.curve().auroc()?;
-        let sum = |of: fn(&Bin) -> f64| self.bins.iter().map(of).sum::<f64>();
+        let sum = |of: fn(&Bin) -> f64| self.used().map(of).sum::<f64>();
         // Pairs that share a bin count half, and may count anything from none to whole.
         let undecided = sum(|bin| count(bin.defective) * count(bin.good));
         let pairs = sum(|bin| count(bin.defective)) * sum(|bin| count(bin.good));
@@ -88,7 +98,7 @@ impl Histogram {
         let curve = self.curve();
         curve.auroc()?;
         let value = curve.f1_max()?;
-        let all: f64 = self.bins.iter().map(|bin| count(bin.defective)).sum();
+        let all: f64 = self.used().map(|bin| count(bin.defective)).sum();
         let mut best = value;
         self.walk(|(caught, false_alarms), bin| {
             let caught = caught + count(bin.defective);
@@ -102,7 +112,7 @@ impl Histogram {
     /// many there are. P. Bergmann et al., "Uninformed Students", CVPR 2020, and as their evaluation code
     /// has it: straight lines between thresholds, cut at the limit.
     pub fn aupro(&self, defects: usize, limit: f64) -> Option<Bounded> {
-        let good: f64 = self.bins.iter().map(|bin| count(bin.good)).sum();
+        let good: f64 = self.used().map(|bin| count(bin.good)).sum();
         if defects == 0 || good == 0.0 {
             return None;
         }
@@ -132,24 +142,28 @@ impl Histogram {
     /// Calls `each` with every bin that is used, highest first, and the defective and good pixels above it.
     fn walk(&self, mut each: impl FnMut((f64, f64), &Bin)) {
         let mut above = (0.0, 0.0);
-        for bin in self.bins.iter().rev().filter(|bin| bin.defective + bin.good > 0) {
+        for bin in self.used() {
             each(above, bin);
             above = (above.0 + count(bin.defective), above.1 + count(bin.good));
         }
     }
 
+    /// Bins with a pixel, highest first.
+    fn used(&self) -> impl Iterator<Item = &Bin> {
+        self.pages.iter().rev().flat_map(|page| page.iter().rev()).filter(|bin| bin.defective + bin.good > 0)
+    }
+
     fn curve(&self) -> Curve {
-        let used = self.bins.iter().rev().filter(|bin| bin.defective + bin.good > 0);
-        Curve::from_groups(used.map(|bin| Step { caught: bin.defective, false_alarms: bin.good }))
+        Curve::from_groups(self.used().map(|bin| Step { caught: bin.defective, false_alarms: bin.good }))
     }
 
     fn bin(&mut self, value: f32) -> &mut Bin {
-        let bin = if value.is_finite() {
-            (rank(value).saturating_sub(self.lowest) >> self.shift).min(BINS - 2)
-        } else {
-            BINS - 1
-        };
-        &mut self.bins[bin as usize]
+        let rank = rank(if value.is_finite() { value } else { f32::INFINITY });
+        let page = &mut self.pages[(rank >> FRACTION) as usize];
+        if page.is_empty() {
+            page.resize(1 << (FRACTION - self.shift), Bin::default());
+        }
+        &mut page[((rank & ((1 << FRACTION) - 1)) >> self.shift) as usize]
     }
 }
 
@@ -163,7 +177,7 @@ fn count(n: u64) -> f64 {
     n as f64
 }
 
-/// The place of a finite number among all of f32: larger numbers have larger ranks.
+/// The place of a number among all of f32: larger numbers have larger ranks.
 fn rank(value: f32) -> u32 {
     // Adding zero turns -0 into 0.
     let bits = (value + 0.0).to_bits();
@@ -179,7 +193,8 @@ mod tests {
 
     #[test]
     fn ranks_keep_the_order_of_numbers() {
-        let ascending = [f32::MIN, -1.0, -f32::MIN_POSITIVE, 0.0, f32::MIN_POSITIVE, 1.0, f32::MAX];
+        let ascending =
+            [f32::MIN, -1.0, -f32::MIN_POSITIVE, 0.0, f32::MIN_POSITIVE, 1.0, f32::MAX, f32::INFINITY];
         assert!(ascending.windows(2).all(|pair| rank(pair[0]) < rank(pair[1])));
         assert_eq!(rank(-0.0), rank(0.0));
     }
@@ -195,10 +210,9 @@ mod tests {
             })
             .collect();
         let exact = Curve::new(pixels.iter().map(|&(value, bad)| (f64::from(value), bad)));
-        // The second takes a thousand times as many values for one.
-        for (coarser, largest) in [(0, 1e-3), (10, 0.2)] {
-            let mut histogram = Histogram::new(0.0, 3e4);
-            histogram.shift += coarser;
+        // The second takes a whole power of two for one.
+        for (shift, largest) in [(SHIFT, 1e-3), (FRACTION, 0.3)] {
+            let mut histogram = Histogram::with_bins_of(shift);
             for &(value, is_defective) in &pixels {
                 if is_defective { histogram.add_defective(value, 500) } else { histogram.add_good(value) }
             }
@@ -221,12 +235,26 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_any_size_and_sign_keep_their_order_and_what_is_none_comes_last() {
+        let ascending =
+            [f32::MIN, -2.5, -1e-20, 0.0, 1e-40, 1e-20, 2.5, 2.5003, 1e30, f32::MAX, f32::NEG_INFINITY];
+        let mut histogram = Histogram::new();
+        for (i, &value) in ascending.iter().enumerate() {
+            if i < 5 { histogram.add_good(value) } else { histogram.add_defective(value, 6) }
+        }
+        assert_eq!(histogram.auroc(), Some(Bounded { value: 1.0, error_max: 0.0 }));
+        assert_eq!(histogram.used().count(), ascending.len());
+        histogram.add_good(f32::NAN);
+        assert!(histogram.auroc().unwrap().value < 0.9);
+    }
+
+    #[test]
     fn pixels_of_one_kind_have_no_figures() {
-        let mut histogram = Histogram::new(0.0, 1.0);
+        let mut histogram = Histogram::new();
         histogram.add_good(0.5);
         assert!(histogram.auroc().is_none() && histogram.average_precision().is_none());
         assert!(histogram.f1_max().is_none() && histogram.aupro(0, AUPRO_FPR).is_none());
-        let mut histogram = Histogram::new(0.0, 1.0);
+        let mut histogram = Histogram::new();
         histogram.add_defective(0.5, 1);
         assert!(histogram.auroc().is_none() && histogram.average_precision().is_none());
         assert!(histogram.aupro(1, AUPRO_FPR).is_none());

@@ -21,7 +21,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// From scores and whether each belongs to a defective one. A score that is not a number counts as the
+    /// From scores and whether each belongs to a defective one. A score that is not finite counts as the
     /// highest of all: nobody can call that part good.
     pub fn new(scored: impl IntoIterator<Item = (f64, bool)>) -> Self {
         let mut scored: Vec<(f64, bool)> =
@@ -104,9 +104,9 @@ impl Curve {
     }
 }
 
-/// Where a score stands among others: one that is not a number stands above all.
+/// Where a score stands among others: one that is not finite stands above all, whatever its sign.
 pub fn ranked(score: f64) -> f64 {
-    if score.is_nan() { f64::INFINITY } else { score }
+    if score.is_finite() { score } else { f64::INFINITY }
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -184,8 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn a_score_that_is_not_a_number_ranks_as_the_worst() {
-        let curve = Curve::new([(f64::NAN, true), (1e300, false)]);
-        assert_eq!(curve.auroc(), Some(1.0));
+    fn a_score_that_is_not_finite_ranks_as_the_worst() {
+        for score in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let curve = Curve::new([(score, true), (1e300, false)]);
+            assert_eq!(curve.auroc(), Some(1.0), "{score}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Where the defects are: anomaly maps and regions against the masks, one image at a time.
 //!
-//! Maps stay at the network's resolution until their image is counted, so that ten thousand images need no more
-//! memory than the largest of them and the counters.
+//! Each image is counted as it comes and forgotten, so that ten thousand images need no more memory than the largest
+//! of them and the counters.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ pub struct Pixel {
     pub error_max: f64,
     /// Images that took part: the good ones and the defective ones with a mask.
     pub images: usize,
-    /// Masks of defective images that mark no pixel; their pixels counted as good.
+    /// Masks of defective images that mark no pixel at all; their pixels counted as good.
     pub empty_masks: usize,
 }
 
@@ -55,6 +55,22 @@ pub struct Counted {
     /// None unless there are defective pixels and good ones.
     pub pixel: Option<Pixel>,
     pub fates: Vec<Fate>,
+    /// Masks that mark pixels outside the ROI alone.
+    pub outside_roi: Vec<PathBuf>,
+}
+
+/// Counts images one after the other.
+#[derive(Debug)]
+pub struct Counter<'a> {
+    /// Map values above this belong to a region.
+    map_threshold: f64,
+    /// Pixels outside of it count nowhere.
+    roi: Option<&'a Roi>,
+    pixels: Histogram,
+    images: usize,
+    empty_masks: usize,
+    outside_roi: Vec<PathBuf>,
+    fates: Vec<Fate>,
 }
 
 /// What a mask should be and is not.
@@ -66,58 +82,69 @@ pub enum MaskError {
     Size { path: PathBuf, found: Size, expected: Size },
 }
 
-/// Looks at every pixel once; those outside the ROI count nowhere. Map values above `map_threshold` belong to a
-/// region.
-pub fn count(images: &[Seeing<'_>], map_threshold: f64, roi: Option<&Roi>) -> Result<Counted, MaskError> {
-    let cells = || images.iter().flat_map(|image| &image.map.values).copied().filter(|v| v.is_finite());
-    // Bilinear interpolation stays within the values of the cells.
-    let (low, high) = (cells().reduce(f32::min), cells().reduce(f32::max));
-    let mut pixels = Histogram::new(low.unwrap_or(0.0), high.unwrap_or(0.0));
-    let mut empty_masks = 0;
-    let mut fates = Vec::new();
-    let counts = |pixel: usize| roi.is_none_or(|roi| roi.pixels()[pixel]);
-    for &Seeing { map, regions, seen, truth } in images {
+impl<'a> Counter<'a> {
+    pub fn new(map_threshold: f64, roi: Option<&'a Roi>) -> Self {
+        let (pixels, outside_roi, fates) = (Histogram::new(), Vec::new(), Vec::new());
+        Self { map_threshold, roi, pixels, images: 0, empty_masks: 0, outside_roi, fates }
+    }
+
+    /// Looks at every pixel of one image once.
+    pub fn add(&mut self, seeing: Seeing<'_>) -> Result<(), MaskError> {
+        let Seeing { map, regions, seen, truth } = seeing;
+        let roi = self.roi;
+        let counts = |pixel: usize| roi.is_none_or(|roi| roi.pixels()[pixel]);
         let values = map.resized(seen.size.width as usize, seen.size.height as usize).values;
+        self.images += 1;
         match truth {
             Truth::AllGood => {
                 let counted = values.iter().enumerate().filter(|&(pixel, _)| counts(pixel));
-                counted.for_each(|(_, &value)| pixels.add_good(value));
+                counted.for_each(|(_, &value)| self.pixels.add_good(value));
             }
             Truth::Mask(path) => {
                 let mut mask = read_mask(path, seen.size)?;
+                let is_empty = !mask.contains(&true);
                 mask.iter_mut().enumerate().for_each(|(pixel, marked)| *marked &= counts(pixel));
                 let defects = Defects::of(&mask, seen.size);
-                empty_masks += usize::from(defects.areas.is_empty());
+                if is_empty {
+                    self.empty_masks += 1;
+                } else if defects.areas.is_empty() {
+                    self.outside_roi.push(path.into());
+                }
                 let labelled = values.iter().zip(&defects.labels).enumerate();
                 for (_, (&value, &label)) in labelled.filter(|&(pixel, _)| counts(pixel)) {
                     match label.checked_sub(1) {
-                        None => pixels.add_good(value),
-                        Some(defect) => pixels.add_defective(value, defects.areas[defect as usize]),
+                        None => self.pixels.add_good(value),
+                        Some(defect) => self.pixels.add_defective(value, defects.areas[defect as usize]),
                     }
                 }
-                fates.extend(defects.fates(map, map_threshold, regions, seen));
+                self.fates.extend(defects.fates(map, self.map_threshold, regions, seen));
             }
         }
+        Ok(())
     }
-    let figures = || {
-        let [auroc, average_precision, f1_max, aupro] = [
-            pixels.auroc()?,
-            pixels.average_precision()?,
-            pixels.f1_max()?,
-            pixels.aupro(fates.len(), AUPRO_FPR)?,
-        ];
-        let worst = |worst: f64, figure: Bounded| worst.max(figure.error_max);
-        Some(Pixel {
-            auroc: auroc.value,
-            average_precision: average_precision.value,
-            f1_max: f1_max.value,
-            aupro: aupro.value,
-            error_max: [auroc, average_precision, f1_max, aupro].into_iter().fold(0.0, worst),
-            images: images.len(),
-            empty_masks,
-        })
-    };
-    Ok(Counted { pixel: figures(), fates })
+
+    pub fn finish(self) -> Counted {
+        let Self { pixels, images, empty_masks, outside_roi, fates, .. } = self;
+        let figures = || {
+            let [auroc, average_precision, f1_max, aupro] = [
+                pixels.auroc()?,
+                pixels.average_precision()?,
+                pixels.f1_max()?,
+                pixels.aupro(fates.len(), AUPRO_FPR)?,
+            ];
+            let worst = |worst: f64, figure: Bounded| worst.max(figure.error_max);
+            Some(Pixel {
+                auroc: auroc.value,
+                average_precision: average_precision.value,
+                f1_max: f1_max.value,
+                aupro: aupro.value,
+                error_max: [auroc, average_precision, f1_max, aupro].into_iter().fold(0.0, worst),
+                images,
+                empty_masks,
+            })
+        };
+        Counted { pixel: figures(), fates, outside_roi }
+    }
 }
 
 /// For each pixel of an image of `size`, whether the mask marks it as defective.
@@ -134,6 +161,7 @@ mod tests {
     use image::{GrayImage, Luma};
 
     use super::*;
+    use crate::roi::Shapes;
     use crate::verdict::regions::{self, RegionRule};
 
     /// Maps as large as their images, with values to one decimal, and all pixels that the mask of the first marks.
@@ -150,20 +178,18 @@ mod tests {
     const MARKED: [(u32, u32); 8] = [(1, 1), (1, 2), (2, 1), (3, 0), (5, 0), (4, 2), (4, 3), (5, 3)];
 
     fn counted(images: &[(&AnomalyMap, Size, Truth<'_>)]) -> Counted {
+        counted_in(None, images)
+    }
+
+    fn counted_in(roi: Option<&Roi>, images: &[(&AnomalyMap, Size, Truth<'_>)]) -> Counted {
         let rule = RegionRule { map_threshold: 0.55, min_area_px: 0.0 };
-        let found: Vec<Regions> =
-            images.iter().map(|&(map, size, _)| regions::find(map, size, rule)).collect();
-        let seeing: Vec<Seeing<'_>> = images
-            .iter()
-            .zip(&found)
-            .map(|(&(map, size, truth), regions)| Seeing {
-                map,
-                regions,
-                seen: Seen { size, cell_px: 1.0 },
-                truth,
-            })
-            .collect();
-        count(&seeing, rule.map_threshold, None).unwrap()
+        let mut counter = Counter::new(rule.map_threshold, roi);
+        for &(map, size, truth) in images {
+            let regions = regions::find(map, size, rule);
+            let seen = Seen { size, cell_px: 1.0 };
+            counter.add(Seeing { map, regions: &regions, seen, truth }).unwrap();
+        }
+        counter.finish()
     }
 
     #[test]
@@ -215,7 +241,31 @@ mod tests {
         GrayImage::new(8, 4).save(&path).unwrap();
         let size = Size { width: 8, height: 4 };
         let map = AnomalyMap { width: 1, height: 1, values: vec![0.5] };
-        assert_eq!(counted(&[(&map, size, Truth::Mask(&path))]), Counted { pixel: None, fates: Vec::new() });
+        let nothing = Counted { pixel: None, fates: Vec::new(), outside_roi: Vec::new() };
+        assert_eq!(counted(&[(&map, size, Truth::Mask(&path))]), nothing);
+    }
+
+    #[test]
+    fn a_defect_outside_the_roi_is_no_empty_mask() {
+        let folder = tempfile::tempdir().unwrap();
+        let [left, right, empty] =
+            [("left", 0..2), ("right", 6..8), ("empty", 0..0)].map(|(name, marked)| {
+                let path = folder.path().join(format!("{name}_mask.png"));
+                GrayImage::from_fn(8, 4, |x, _| Luma([if marked.contains(&x) { 255 } else { 0 }]))
+                    .save(&path)
+                    .unwrap();
+                path
+            });
+        let size = Size { width: 8, height: 4 };
+        let half = vec![[0.0, 0.0], [4.0, 0.0], [4.0, 4.0], [0.0, 4.0]];
+        let roi = Roi::new(size, &Shapes { include: vec![half], ..Shapes::default() }).unwrap();
+        let map = AnomalyMap { width: 4, height: 1, values: vec![3.0, 0.0, 0.0, 9.0] };
+        let images = [&left, &right, &empty].map(|path| (&map, size, Truth::Mask(path)));
+        let found = counted_in(Some(&roi), &images);
+        assert_eq!((found.outside_roi, found.fates.len()), (vec![right.clone()], 1));
+        assert_eq!(found.pixel.unwrap().empty_masks, 1);
+        let found = counted(&images);
+        assert_eq!((found.outside_roi, found.fates.len()), (Vec::new(), 2));
     }
 
     #[test]

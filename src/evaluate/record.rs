@@ -21,6 +21,12 @@ pub struct About {
     /// As it was given.
     pub bundle: String,
     pub bundle_sha256: String,
+    /// The product file whose rules held, as it was given; absent where the bundle's did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
+    /// Of its region of interest; absent where the whole picture counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roi_sha256: Option<String>,
     /// As it was given.
     pub data: String,
     /// Over names and contents of all images and masks of the test.

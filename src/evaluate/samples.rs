@@ -70,7 +70,7 @@ pub(crate) fn calibration() -> Calibration {
 
 pub(crate) fn rules(calibration: &Calibration) -> Rules<'_> {
     let regions = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
-    Rules { judge: calibration.judge(), regions, calibration, roi: None }
+    Rules { judge: calibration.judge(), regions, calibration, roi: None, known_good: 0 }
 }
 
 pub(crate) fn evaluate(images: &[Labelled]) -> anyhow::Result<(Evaluation, Vec<Judged>)> {
@@ -86,6 +86,8 @@ pub(crate) fn record(folder: &Path, bundle: &str, mut evaluation: Evaluation) ->
     let about = About {
         bundle: bundle.into(),
         bundle_sha256: "3f9a1c2e".repeat(8),
+        product: Some("line & lot.toml".into()),
+        roi_sha256: Some("7e57".repeat(16)),
         data: "parts".into(),
         data_sha256: "0123abcd".repeat(8),
         device: "cpu".into(),

@@ -4,31 +4,35 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::dataset::Labelled;
-use crate::evaluate::defects::Hits;
+use crate::evaluate::defects::{Hits, Seen};
 use crate::evaluate::delong::Placements;
 use crate::evaluate::evaluation::{
     Class, Counts, Evaluation, FalseRegions, Image, Percentiles, Promise, Times,
 };
 use crate::evaluate::metrics::Curve;
-use crate::evaluate::pixels::{self, Counted, MaskError, Seeing, Truth};
+use crate::evaluate::pixels::Counted;
 use crate::evaluate::rate::Rate;
 use crate::evaluate::{Judged, Rules, StageTimes};
 use crate::verdict::Outcome;
+use crate::verdict::regions;
 
 type Pair<'a> = (&'a Labelled, &'a Judged);
 
 /// `judged` belongs to `images`, in their order. There is at least one.
-pub(super) fn of(rules: Rules<'_>, images: &[Labelled], judged: &[Judged]) -> Result<Evaluation, MaskError> {
+pub(super) fn of(rules: Rules<'_>, images: &[Labelled], judged: &[Judged], counted: Counted) -> Evaluation {
     let all: Vec<Pair<'_>> = images.iter().zip(judged).collect();
     let (good, defective): (Vec<Pair<'_>>, Vec<Pair<'_>>) = all.iter().partition(|(label, _)| label.is_good);
     let curve = Curve::new(all.iter().map(|(label, judged)| (judged.score, !label.is_good)));
     let placements = Placements::new(&scores(&good), &scores(&defective));
-    let Counted { pixel, fates } = count_pixels(rules, &all)?;
+    let Counted { pixel, fates, outside_roi } = counted;
     let (good_counts, defective_counts) = (counts(&good), counts(&defective));
     let overkill = Rate::new(good_counts.not_ok, good.len());
-    Ok(Evaluation {
+    Evaluation {
         threshold: rules.judge.threshold().get(),
         guard_band: rules.judge.guard_band(),
+        map_threshold: rules.regions.map_threshold,
+        min_area_px: rules.regions.min_area_px,
+        cell_px: cell_px(judged),
         good: good.len(),
         defective: defective.len(),
         auroc: curve.auroc(),
@@ -40,33 +44,23 @@ pub(super) fn of(rules: Rules<'_>, images: &[Labelled], judged: &[Judged]) -> Re
         fpr_at_tpr_95: curve.false_alarms_at(0.95),
         pixel,
         defects: Hits::count(&fates),
+        outside_roi: outside_roi.iter().map(|mask| mask.display().to_string()).collect(),
         false_regions: false_regions(&good),
         overkill,
         escape: Rate::new(defective_counts.ok, defective.len()),
         not_decidable: good_counts.not_decidable + defective_counts.not_decidable,
         not_inspected: good_counts.not_inspected + defective_counts.not_inspected,
-        promise: Promise::new(rules.calibration, rules.judge.threshold(), overkill),
+        promise: Promise::new(rules.calibration, rules.judge.threshold(), overkill, rules.known_good),
         classes: classes(&all, &good),
         time_ms: times(judged),
         images: all.iter().map(|&pair| image(pair)).collect(),
-    })
+    }
 }
 
-fn count_pixels(rules: Rules<'_>, all: &[Pair<'_>]) -> Result<Counted, MaskError> {
-    // Without a single mask there is nothing to find, and no need to look at every pixel.
-    if all.iter().all(|(label, _)| label.mask.is_none()) {
-        return Ok(Counted { pixel: None, fates: Vec::new() });
-    }
-    let mut seeing = Vec::with_capacity(all.len());
-    for (label, judged) in all {
-        let truth = match &label.mask {
-            Some(mask) => Truth::Mask(mask),
-            None if label.is_good => Truth::AllGood,
-            None => continue,
-        };
-        seeing.push(Seeing { map: &judged.map, regions: &judged.regions, seen: judged.seen, truth });
-    }
-    pixels::count(&seeing, rules.regions.map_threshold, rules.roi)
+/// None where images differ in size.
+fn cell_px(judged: &[Judged]) -> Option<[f64; 2]> {
+    let Seen { size, cell_px } = judged.first()?.seen;
+    judged.iter().all(|one| one.seen.size == size).then(|| regions::cell_size(cell_px, size))
 }
 
 fn false_regions(good: &[Pair<'_>]) -> FalseRegions {

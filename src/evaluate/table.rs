@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::calibrate::Guarantee;
-use crate::calibrate::share::Percent;
+use crate::calibrate::evidence::Obtained;
+use crate::calibrate::share::{Bound, Percent};
 use crate::evaluate::delong::Interval;
 use crate::evaluate::evaluation::{Answer, Class, Evaluation, Percentiles, Promise};
 
@@ -15,6 +16,14 @@ pub fn figure(value: Option<f64>) -> String {
 /// In percent, or a dash.
 pub fn percent(value: Option<f64>) -> String {
     value.map_or("-".into(), |value| Percent(value).to_string())
+}
+
+/// How large a cell of the network is, which a defect is measured by.
+pub fn cell(cell_px: Option<[f64; 2]>) -> String {
+    match cell_px {
+        Some([width, height]) => format!("{width:.0}x{height:.0} px of the frame"),
+        None => "not the same on all images: they differ in size".into(),
+    }
 }
 
 impl fmt::Display for Interval {
@@ -32,17 +41,29 @@ impl fmt::Display for Percentiles {
 /// One sentence.
 impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (most, sure) = (Percent(self.overkill_max), Percent(self.confidence));
-        write!(f, "at most {most} with {sure} confidence, from {} parts", self.parts)?;
-        f.write_str(match self.guarantee {
-            Guarantee::CrossConformal => {
-                " in folds, if the network scores new parts as the folds' networks do: "
-            }
-            Guarantee::Exact | Guarantee::None => ": ",
-        })?;
+        let Self { parts, images, known, .. } = *self;
+        let (most, sure) = (Bound(self.overkill_max), Percent(self.confidence));
+        write!(f, "at most {most} with {sure} confidence, from {parts} parts")?;
+        if images != parts {
+            write!(f, " of {images} images")?;
+        }
+        if let Obtained::Folds { .. } = self.obtained {
+            f.write_str(" in folds, if the network scores new parts as the folds' networks do")?;
+        }
+        if self.guarantee == Guarantee::None {
+            write!(f, " (the {} asked for is not guaranteed)", Percent(self.target_overkill))?;
+        }
+        f.write_str(": ")?;
         f.write_str(match self.answer {
             Answer::Confirmed => "confirmed by these images",
             Answer::Consistent => "these images agree but are too few to confirm it",
+            Answer::OtherUnit => "these images agree, but parts are promised and images were counted: no confirmation",
+            Answer::Known => {
+                return write!(
+                    f,
+                    "not tested, the network was trained on {known} of the good images or the threshold rests on them"
+                );
+            }
             Answer::Contradicted => "not kept on these images, which are unlike those of the calibration",
             Answer::NoGoodImages => "there are no good images here to tell",
             Answer::OtherThreshold => "but the product has a threshold of its own",
@@ -76,10 +97,14 @@ impl fmt::Display for Evaluation {
             }
         }
         if let Some(hits) = &self.defects {
+            line("one cell", &cell(self.cell_px))?;
             line("defects hit", &hits.all.to_string())?;
             for group in &hits.by_size {
                 line(&format!("  {group}"), &group.hit.to_string())?;
             }
+        }
+        if !self.outside_roi.is_empty() {
+            line("outside the ROI", &format!("the whole defect of {} images", self.outside_roi.len()))?;
         }
         let false_regions = self.false_regions;
         if false_regions.images.of > 0 {
@@ -93,6 +118,8 @@ impl fmt::Display for Evaluation {
         } else {
             String::new()
         };
+        let regions = format!("map above {:.6}, at least {} px", self.map_threshold, self.min_area_px);
+        line("a region", &regions)?;
         line("at threshold", &format!("{:.6}{guard_band}", self.threshold))?;
         line("  overkill", &self.overkill.to_string())?;
         line("  escape", &self.escape.to_string())?;

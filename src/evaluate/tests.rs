@@ -4,10 +4,14 @@ use image::GrayImage;
 
 use super::samples::{Scripted, Stopped, calibration, evaluate, part, record, rules};
 use super::*;
+use crate::calibrate::Guarantee;
+use crate::calibrate::evidence::Obtained;
 use crate::evaluate::compare::Comparison;
 use crate::evaluate::delong::Interval;
 use crate::evaluate::evaluation::{Answer, Percentiles, Promise};
 use crate::evaluate::rate::Rate;
+use crate::frame::Size;
+use crate::roi::Shapes;
 use crate::verdict::Threshold;
 
 #[test]
@@ -141,15 +145,80 @@ fn percentiles_are_times_that_were_measured() {
 fn a_promise_is_confirmed_or_broken_only_where_the_images_can_tell() {
     let mut calibration = calibration();
     calibration.attained_overkill_bound = 0.05;
-    let answer =
-        |count, of| Promise::new(&calibration, calibration.judge().threshold(), Rate::new(count, of)).answer;
+    let answer = |count, of| promise(&calibration, count, of, 0).answer;
     assert_eq!(answer(0, 0), Answer::NoGoodImages);
     assert_eq!(answer(0, 20), Answer::Consistent);
     assert_eq!(answer(0, 100), Answer::Confirmed);
     assert_eq!(answer(5, 20), Answer::Contradicted);
     assert_eq!(answer(2, 20), Answer::Consistent);
-    let other = Promise::new(&calibration, Threshold::new(1.0).unwrap(), Rate::new(0, 100));
+    let other = Promise::new(&calibration, Threshold::new(1.0).unwrap(), Rate::new(0, 100), 0);
     assert_eq!(other.answer, Answer::OtherThreshold);
+}
+
+fn promise(calibration: &Calibration, count: usize, of: usize, known: usize) -> Promise {
+    Promise::new(calibration, calibration.judge().threshold(), Rate::new(count, of), known)
+}
+
+#[test]
+fn images_that_the_bundle_knows_or_that_are_not_whole_parts_confirm_nothing() {
+    let mut calibration = calibration();
+    calibration.attained_overkill_bound = 0.05;
+    assert_eq!(promise(&calibration, 0, 100, 1).answer, Answer::Known);
+    assert_eq!(promise(&calibration, 2, 20, 1).answer, Answer::Known);
+    assert_eq!(promise(&calibration, 5, 20, 1).answer, Answer::Contradicted);
+    calibration.parts[0].images.push("image-9".into());
+    assert_eq!(promise(&calibration, 0, 100, 0).answer, Answer::OtherUnit);
+    assert_eq!(promise(&calibration, 5, 20, 0).answer, Answer::Contradicted);
+}
+
+#[test]
+fn a_promise_says_on_what_it_rests() {
+    let mut calibration = calibration();
+    let mut texts = vec![promise(&calibration, 0, 9, 0).to_string()];
+    calibration.obtained = Obtained::Folds { k: 5 };
+    texts.push(promise(&calibration, 0, 9, 9).to_string());
+    calibration.guarantee = Guarantee::CrossConformal;
+    calibration.parts[0].images.push("image-9".into());
+    texts.push(promise(&calibration, 0, 9, 0).to_string());
+    insta::assert_snapshot!(texts.join("\n"), @r"
+    at most 77.7 % with 95 % confidence, from 2 parts (the 1 % asked for is not guaranteed): confirmed by these images
+    at most 77.7 % with 95 % confidence, from 2 parts in folds, if the network scores new parts as the folds' networks do (the 1 % asked for is not guaranteed): not tested, the network was trained on 9 of the good images or the threshold rests on them
+    at most 77.7 % with 95 % confidence, from 2 parts of 3 images in folds, if the network scores new parts as the folds' networks do: these images agree, but parts are promised and images were counted: no confirmation
+    ");
+}
+
+#[test]
+fn only_the_maps_of_the_hardest_images_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let images: Vec<Labelled> = [("good", 10), ("good", 20), ("good", 30), ("good", 40), ("good", 50)]
+        .into_iter()
+        .chain([("pit", 200), ("pit", 201), ("pit", 202), ("pit", 203), ("pit", 204), ("pit", 250)])
+        .map(|(class, grey)| part(folder.path(), class, grey))
+        .collect();
+    let (found, judged) = evaluate(&images).unwrap();
+    let kept: Vec<usize> = (0..images.len()).filter(|&i| judged[i].map.is_some()).collect();
+    assert_eq!(kept, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(found.pixel.unwrap().images, images.len(), "all are counted");
+}
+
+#[test]
+fn images_that_the_roi_is_not_drawn_on_are_told_before_the_network_runs() {
+    let images = ["a.png", "b.png", "c.png"].map(|name| Labelled {
+        path: name.into(),
+        class: "good".into(),
+        is_good: true,
+        mask: None,
+    });
+    let size = |width| Size { width, height: 4 };
+    let roi = Roi::new(size(8), &Shapes::default()).unwrap();
+    let text = |widths: [u32; 3]| {
+        check::sizes(&images, &widths.map(size), &roi).err().map(|error| error.to_string())
+    };
+    assert_eq!(text([8, 8, 8]), None);
+    let one = "image b.png: is 9x4, but the product's ROI is drawn on 8x4";
+    assert_eq!(text([8, 9, 8]).unwrap(), one);
+    assert_eq!(text([8, 9, 7]).unwrap(), format!("{one}; one other image has a wrong size too"));
+    assert!(text([7, 9, 7]).unwrap().ends_with("; 2 other images have wrong sizes too"));
 }
 
 #[test]
@@ -174,16 +243,18 @@ fn the_table_reads_well() {
     pixel precision    0.7354 on average
     pixel largest F1   0.8000
     AUPRO to FPR 0.3   0.6875
+    one cell           4x2 px of the frame
     defects hit        1 of 2 = 50 % (95 %: 1.26 % to 98.7 %)
       below 0.25 cells none to count
       0.25 to 1 cells  none to count
       1 to 4 cells     1 of 2 = 50 % (95 %: 1.26 % to 98.7 %)
       4 cells and more none to count
     false regions      1, on good images 1 of 2 = 50 % (95 %: 1.26 % to 98.7 %)
+    a region           map above 100.000000, at least 0 px
     at threshold       100.000000, guard band 10, 0 not decidable
       overkill         1 of 2 = 50 % (95 %: 1.26 % to 98.7 %)
       escape           1 of 2 = 50 % (95 %: 1.26 % to 98.7 %)
-      promise          at most 77.6 % with 95 % confidence, from 2 parts: these images agree but are too few to confirm it
+      promise          at most 77.7 % with 95 % confidence, from 2 parts (the 1 % asked for is not guaranteed): these images agree but are too few to confirm it
     time per image     p50 12.3 ms, p99 56.0 ms
       pre-processing   p50 0.0 ms, p99 0.0 ms
       network          p50 0.0 ms, p99 0.0 ms
@@ -213,8 +284,8 @@ fn bundles_are_compared_side_by_side() {
     image AUROC                    0.6667             1.0000
       95 %               0.0126 to 1.0000   0.0126 to 1.0000
       less that of A                    -            +0.3333
-      95 %                              - -0.3971 to +1.0000
-      p                                 -             0.3711
+      95 %                              -                  -
+      p                                 -                  -
     average precision              0.7500             0.7500
     largest F1                     0.6667             0.6667
     FPR at 100 % TPR               66.7 %             66.7 %

@@ -9,9 +9,6 @@ use crate::report::picture::{self, Pair};
 use crate::report::{ReportError, Subject};
 use crate::verdict::Outcome;
 
-/// So many are shown of the good images and of each kind of defect.
-const EACH: usize = 4;
-
 /// The good images with the highest scores, then those of each defect class with the lowest.
 pub(super) fn sections(subject: Subject<'_>) -> Result<Vec<Section>, ReportError> {
     let mut sections = Vec::new();
@@ -45,19 +42,17 @@ fn defect_classes(evaluation: &Evaluation) -> Vec<&str> {
     evaluation.classes.iter().map(|class| class.class.as_str()).filter(is_defective).collect()
 }
 
-/// Indices into the images: good ones by falling, defective ones by rising score. Those without a finite score
-/// are told elsewhere.
+/// Indices into the images whose maps were kept: good ones by falling, defective ones by rising score.
 fn hardest(subject: Subject<'_>, is_good: bool, is_wanted: impl Fn(usize) -> bool) -> Vec<usize> {
     let score = |index: &usize| subject.judged[*index].score;
     let mut indices: Vec<usize> = (0..subject.images.len())
         .filter(|&index| subject.images[index].is_good == is_good && is_wanted(index))
-        .filter(|index| score(index).is_finite())
+        .filter(|&index| subject.judged[index].map.is_some())
         .collect();
     indices.sort_by(|a, b| {
         let order = score(a).total_cmp(&score(b));
         if is_good { order.reverse() } else { order }
     });
-    indices.truncate(EACH);
     indices
 }
 
@@ -69,7 +64,7 @@ fn figures(subject: Subject<'_>, indices: &[usize]) -> Result<Markup, ReportErro
 fn example(subject: Subject<'_>, index: usize) -> Result<Markup, ReportError> {
     let (label, judged) = (&subject.images[index], &subject.judged[index]);
     let Pair { plain, seen, width, height } =
-        picture::pair(label, judged, subject.manifest.calibration.map_threshold)?;
+        picture::pair(label, judged, subject.record.evaluation.map_threshold)?;
     let file = &subject.record.evaluation.images[index].file;
     let (verdict, is_wrong) = verdict(judged.outcome, label.is_good);
     let threshold = subject.record.evaluation.threshold;

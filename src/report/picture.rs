@@ -51,7 +51,9 @@ pub(super) fn pair(label: &Labelled, judged: &Judged, map_threshold: f64) -> Res
         outline(&mut plain, &is_marked);
     }
     let regions: Vec<Region> = judged.regions.worst.iter().map(|region| larger(region, scale)).collect();
-    overlay::draw(&mut seen, &judged.map, map_threshold, &regions);
+    if let Some(map) = &judged.map {
+        overlay::draw(&mut seen, map, map_threshold, &regions);
+    }
     Ok(Pair { plain: data_uri(&plain)?, seen: data_uri(&seen)?, width, height })
 }
 

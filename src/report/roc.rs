@@ -13,12 +13,10 @@ use crate::verdict;
 /// The right chart ends here.
 const FPR_ZOOMED: f64 = 0.1;
 
-/// Strokes that tell curves apart without colour: dashes and gaps.
-const STROKES: [&str; 5] = ["none", "8 4", "2 3", "10 3 2 3", "5 5"];
-
 struct Drawn {
     name: String,
-    stroke: &'static str,
+    /// Dashes and gaps, which tell curves apart without colour.
+    stroke: String,
     corners: Vec<(f64, f64)>,
 }
 
@@ -31,11 +29,7 @@ pub(super) fn section(evaluation: &Evaluation, comparison: Option<&Comparison>) 
     let drawn: Vec<Drawn> = evaluations
         .iter()
         .enumerate()
-        .map(|(i, evaluation)| Drawn {
-            name: letter(i),
-            stroke: STROKES[i % STROKES.len()],
-            corners: corners(evaluation),
-        })
+        .map(|(i, evaluation)| Drawn { name: letter(i), stroke: dashes(i), corners: corners(evaluation) })
         .collect();
     if drawn[0].corners.is_empty() {
         return None;
@@ -55,8 +49,9 @@ pub(super) fn section(evaluation: &Evaluation, comparison: Option<&Comparison>) 
             }
             figcaption {
                 "Share of defective images found over share of good images rejected, for every possible threshold; to the \
-                 right the part up to " (FPR_ZOOMED) ". The circle is the threshold of the bundle, its arms are the exact \
-                 95 % limits."
+                 right the part up to " (FPR_ZOOMED) ". The circle is the threshold of "
+                @if drawn.len() > 1 { (letter(0)) } @else { "the bundle" }
+                ", its arms are the exact 95 % limits."
                 @if drawn.len() > 1 { " The letters are those of the comparison." }
             }
         }
@@ -64,8 +59,19 @@ pub(super) fn section(evaluation: &Evaluation, comparison: Option<&Comparison>) 
     Some(Section { id: "roc", heading: "ROC curve".into(), body })
 }
 
+/// No two curves have the same: from the fifth on, a dash and ever more dots.
+fn dashes(curve: usize) -> String {
+    match curve {
+        0 => "none".into(),
+        1 => "8 4".into(),
+        2 => "2 3".into(),
+        3 => "5 5".into(),
+        n => format!("10 3{}", " 2 3".repeat(n - 3)),
+    }
+}
+
 fn corners(evaluation: &Evaluation) -> Vec<(f64, f64)> {
-    let scored = evaluation.images.iter().map(|image| (image.score.unwrap_or(f64::INFINITY), !image.is_good));
+    let scored = evaluation.images.iter().map(|image| (image.ranked(), !image.is_good));
     Curve::new(scored).roc()
 }
 
@@ -114,7 +120,7 @@ fn chart(id: &str, title: &str, drawn: &[Drawn], point: (Rate, Rate), (right, fl
 
 fn stroke(i: usize, one: &Drawn, path: &str) -> Markup {
     html! {
-        path class={ "curve" @if i > 0 { " other" } } stroke-dasharray=(one.stroke) d=(path) {}
+        path class={ "curve" @if i > 0 { " other" } } stroke-dasharray=(&one.stroke) d=(path) {}
     }
 }
 
@@ -126,5 +132,18 @@ fn legend(plot: &Plot, drawn: &[Drawn]) -> Markup {
             (stroke(i, one, &format!("M{} {}H{}", px(right - 70.0), px(y - 4.0), px(right - 30.0))))
             text x=(px(right - 22.0)) y=(px(y)) { (one.name) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_curves_are_drawn_alike() {
+        assert_eq!((0..12).map(dashes).collect::<BTreeSet<_>>().len(), 12);
+        assert_eq!(dashes(5), "10 3 2 3 2 3");
     }
 }

@@ -1,21 +1,23 @@
-//! What a reader in a hurry must know: how many good parts are rejected, how many defective ones pass, and whether
+//! What a reader in a hurry must know: how many good images are rejected, how many defective ones pass, and whether
 //! the calibration kept its promise.
 
 use maud::{Markup, html};
 
 use crate::calibrate::Guarantee;
-use crate::calibrate::share::Percent;
+use crate::calibrate::evidence::Obtained;
+use crate::calibrate::share::{Bound, Percent};
 use crate::evaluate::check::Note;
-use crate::evaluate::evaluation::{Answer, Evaluation, Promise};
+use crate::evaluate::evaluation::{Answer, Evaluation, Image, Promise};
 use crate::evaluate::rate::Rate;
 use crate::report::page::Section;
+use crate::verdict;
 
 pub(super) fn section(evaluation: &Evaluation, notes: &[Note]) -> Section {
     let body = html! {
         p.answer { (answer(evaluation)) }
         div.cards {
-            (card("Overkill", "good parts judged not OK", evaluation.overkill))
-            (card("Escape", "defective parts judged OK", evaluation.escape))
+            (card("Overkill", "good images judged not OK", evaluation.overkill))
+            (card("Escape", "defective images judged OK", evaluation.escape))
             (promise(evaluation.promise))
         }
         @if evaluation.guard_band > 0.0 {
@@ -38,13 +40,14 @@ pub(super) fn section(evaluation: &Evaluation, notes: &[Note]) -> Section {
 }
 
 fn answer(evaluation: &Evaluation) -> String {
-    let passed = evaluation.images.iter().filter(|image| image.is_good && image.evaluation == 1).count();
+    let is_passed = |image: &&Image| image.is_good && image.evaluation == verdict::Evaluation::Ok as u8;
+    let passed = evaluation.images.iter().filter(is_passed).count();
     let stopped = evaluation.defective - evaluation.escape.count;
-    let good = format!("{passed} of {} good parts pass", evaluation.good);
-    let defective = format!("{stopped} of {} defective parts are stopped", evaluation.defective);
+    let good = format!("{passed} of {} good images pass", evaluation.good);
+    let defective = format!("{stopped} of {} defective images are stopped", evaluation.defective);
     match (evaluation.good, evaluation.defective) {
-        (0, _) => format!("{defective}. There are no good parts in this test."),
-        (_, 0) => format!("{good}. There are no defective parts in this test."),
+        (0, _) => format!("{defective}. There are no good images in this test."),
+        (_, 0) => format!("{good}. There are no defective images in this test."),
         (_, _) => format!("{good}, {defective}."),
     }
 }
@@ -76,10 +79,20 @@ fn promise(promise: Promise) -> Markup {
         }
         Answer::Contradicted => (
             "not kept",
-            "More good parts are rejected than it allows. These images are unlike those of the calibration: find out \
+            "More good images are rejected than it allows. These images are unlike those of the calibration: find out \
              what has changed, and calibrate again.",
         ),
-        Answer::NoGoodImages => ("not tested", "There are no good parts in this test."),
+        Answer::OtherUnit => (
+            "not contradicted",
+            "The images agree with it, but it is about parts, each of several images, and here images were counted: \
+             that confirms nothing.",
+        ),
+        Answer::Known => (
+            "not tested",
+            "The network was trained on some of these good images, or the threshold rests on them: that they keep the \
+             promise is no news.",
+        ),
+        Answer::NoGoodImages => ("not tested", "There are no good images in this test."),
         Answer::OtherThreshold => {
             ("not asked", "The product has a threshold of its own, of which the calibration says nothing.")
         }
@@ -89,12 +102,22 @@ fn promise(promise: Promise) -> Markup {
         div class={ "card" @if is_broken { " bad" } } {
             h3 { "Promise of the calibration" }
             p.big { (word) }
-            p { "At most " (Percent(promise.overkill_max).to_string()) " overkill, with "
-                (Percent(promise.confidence).to_string()) " confidence, from "
-                (promise.parts) " good parts that the network was not trained on." }
-            @if promise.guarantee == Guarantee::CrossConformal {
-                p { "They were judged in folds: the promise rests on the network scoring new parts as the folds' "
-                    "networks do." }
+            p {
+                "At most " (Bound(promise.overkill_max).to_string()) " overkill, with "
+                (Percent(promise.confidence).to_string()) " confidence, from " (promise.parts) " good parts"
+                @if promise.images != promise.parts { " (" (promise.images) " images)" }
+                @match promise.obtained {
+                    Obtained::HeldOut => " that the network was not trained on.",
+                    Obtained::Folds { k } => {
+                        ", each judged by that one of " (k) " networks that was not trained on it. The network of the \
+                         bundle was trained on all of them: the promise rests on its scoring new parts as those \
+                         networks do, which is assumed and not proven."
+                    }
+                }
+            }
+            @if promise.guarantee == Guarantee::None {
+                p { "The " (Percent(promise.target_overkill).to_string()) " asked for is not guaranteed: that takes more \
+                    parts." }
             }
             p { (why) }
         }

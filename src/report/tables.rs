@@ -8,7 +8,7 @@ use crate::evaluate::defects::Hits;
 use crate::evaluate::delong::Interval;
 use crate::evaluate::evaluation::{Class, Evaluation, FalseRegions};
 use crate::evaluate::rate::Rate;
-use crate::evaluate::table::{figure, percent};
+use crate::evaluate::table::{cell, figure, percent};
 use crate::report::chart;
 use crate::report::page::Section;
 
@@ -115,14 +115,18 @@ fn class_row(class: &Class) -> Markup {
     }
 }
 
-pub(super) fn defects(hits: &Hits) -> Section {
+pub(super) fn defects(hits: &Hits, evaluation: &Evaluation) -> Section {
     let rows = hits.by_size.iter().map(|group| (group.to_string(), group.hit));
     let rows: Vec<(String, Rate)> = std::iter::once(("all".into(), hits.all)).chain(rows).collect();
     let body = html! {
         table {
             caption {
                 "Single defects, as the masks show them, that a region lies on, by their area as a multiple of the \
-                 area of one cell of the network. What is much smaller than a cell is hard to see."
+                 area of one cell of the network. What is much smaller than a cell is hard to see. One cell is "
+                (cell(evaluation.cell_px)) "."
+                @if !evaluation.outside_roi.is_empty() {
+                    " Defects outside the ROI are left out: in " (evaluation.outside_roi.len()) " images there is no other."
+                }
             }
             thead { tr {
                 th scope="col" { "Size" }

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::*;
+use crate::calibrate::evidence::Obtained;
+use crate::evaluate::evaluation::Answer;
 use crate::evaluate::samples::{evaluate, part, record};
 use crate::model::bundle::fixture::Fixture;
 
@@ -20,7 +22,9 @@ const PARTS: [(&str, u8); 8] = [
 /// The page, and that of two bundles compared.
 fn pages(folder: &Path) -> [String; 2] {
     let images = PARTS.map(|(class, grey)| part(folder, class, grey));
-    let (evaluation, judged) = evaluate(&images).unwrap();
+    let (mut evaluation, judged) = evaluate(&images).unwrap();
+    // As a product's rules have it: not what stands in the bundle.
+    (evaluation.map_threshold, evaluation.min_area_px) = (123.25, 17.0);
     let first = record(folder, "bundles/a & \"b\".csflow", evaluation.clone());
     let second = record(folder, "c.csflow", evaluation);
     let comparison = Comparison::new(vec![first.clone(), second]).unwrap();
@@ -59,11 +63,27 @@ fn the_page_says_what_was_found() {
     }
     insta::assert_snapshot!("hard-defective", section(&page, "hard-defective"));
     let provenance = section(&page, "provenance");
-    for known in
-        ["3f9a1c2e3f9a", "0123abcd0123", "csflowd train", "cpu, f32", "tiny, efficientnet_lite0 at 128x128"]
-    {
+    for known in [
+        "line &amp; lot.toml",
+        "7e577e57",
+        "pyramid of 3 scales",
+        "kernels [1, 3], 2 hidden channels",
+        "<dd>mean</dd>",
+        "4 of 4 images, held out from training",
+        "none: there are too few parts",
+        "<dd>2 of 3</dd>",
+        "<dd>none</dd>",
+        "<dd>123.25</dd>",
+        "<dd>17 pixels</dd>",
+        "3f9a1c2e3f9a",
+        "0123abcd0123",
+        "csflowd train",
+        "cpu, f32",
+        "tiny, efficientnet_lite0 at 128x128",
+    ] {
         assert!(provenance.contains(known), "{known} in {provenance}");
     }
+    assert!(section(&page, "defects").contains("One cell is 4x2 px of the frame."));
     assert!(page.contains("<html lang=\"en\">") && page.contains("Released by"));
 }
 
@@ -75,6 +95,24 @@ fn bundles_compared_stand_in_one_table_and_one_chart() {
     assert!(table.contains("c.csflow (3f9a1c2e)") && table.contains("less that of A"), "{table}");
     let chart = section(&page, "roc");
     assert_eq!(chart.matches("stroke-dasharray=\"8 4\"").count(), 4, "{chart}");
+    assert!(chart.contains("The circle is the threshold of A, its arms"), "{chart}");
+}
+
+#[test]
+fn a_promise_from_folds_is_not_said_to_rest_on_unseen_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = PARTS.map(|(class, grey)| part(folder.path(), class, grey));
+    let (mut evaluation, _) = evaluate(&images).unwrap();
+    let text = |evaluation: &_| summary::section(evaluation, &[]).body.into_string();
+    let held_out = text(&evaluation);
+    assert!(held_out.contains("from 2 good parts that the network was not trained on."), "{held_out}");
+    assert!(held_out.contains("The 1 % asked for is not guaranteed"), "{held_out}");
+    evaluation.promise.obtained = Obtained::Folds { k: 5 };
+    evaluation.promise.answer = Answer::Known;
+    let folds = text(&evaluation);
+    assert!(!folds.contains("that the network was not trained on"), "{folds}");
+    assert!(folds.contains("The network of the bundle was trained on all of them"), "{folds}");
+    assert!(folds.contains("is not guaranteed") && folds.contains(">not tested<"), "{folds}");
 }
 
 #[test]

@@ -135,3 +135,51 @@ fn what_the_images_cannot_tell_is_noted() {
         assert!(told.contains(note), "{told}");
     }
 }
+
+#[test]
+fn images_that_the_threshold_rests_on_confirm_no_promise() {
+    let folder = folder();
+    let at = folder.path();
+    let known = json(at, &[EVALUATE.as_slice(), &["--json"]].concat());
+    assert_eq!((&known["promise"]["known"], &known["promise"]["answer"]), (&0.into(), &"consistent".into()));
+    let calibrate = ["calibrate", "--bundle", "part.csflow", "--data", "parts/test/good", "--force"];
+    let output = run(at, &[calibrate.as_slice(), &["--device", "cpu"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let known = json(at, &[EVALUATE.as_slice(), &["--json"]].concat());
+    assert_eq!((&known["promise"]["known"], &known["promise"]["answer"]), (&6.into(), &"known".into()));
+    let note = known["notes"][0].as_str().unwrap();
+    assert!(
+        note.starts_with("the threshold rests on 6 of these images, for example parts/test/good/0.png"),
+        "{note}"
+    );
+}
+
+#[test]
+fn a_products_rules_hold_and_are_told() {
+    let folder = folder();
+    let at = folder.path();
+    let product = "bundle = \"part.csflow\"\nthreshold = 1e9\nmap_threshold = 0.25\nmin_area_px = 7\n\
+        [roi]\nwidth = 96\nheight = 64\ninclude = [[[0, 0], [48, 0], [48, 64], [0, 64]]]\n";
+    fs::write(at.join("part.toml"), product).unwrap();
+    // Its defect lies to the right of the ROI.
+    let mask = at.join("parts/ground_truth/a<b>/1_mask.png");
+    GrayImage::from_fn(SIZE.width, SIZE.height, |x, _| Luma([if x < 60 { 0 } else { 255 }]))
+        .save(mask)
+        .unwrap();
+    let arguments = [EVALUATE.as_slice(), &["--product", "part.toml", "--json"]].concat();
+    let found = json(at, &arguments);
+    assert_eq!((&found["map_threshold"], &found["min_area_px"]), (&0.25.into(), &7.0.into()));
+    assert_eq!(found["about"]["product"], "part.toml");
+    assert_eq!(found["about"]["roi_sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(found["promise"]["answer"], "other_threshold");
+    assert_eq!(found["outside_roi"].as_array().unwrap().len(), 1);
+    assert_eq!((&found["pixel"]["empty_masks"], &found["defects"]["all"]["of"]), (&0.into(), &2.into()));
+    let note = found["notes"][0].as_str().unwrap();
+    assert!(note.contains("1 mask marks pixels outside") && note.contains("1_mask.png"), "{note}");
+    let [width, height] = [0, 1].map(|side| found["cell_px"][side].as_f64().unwrap());
+    assert!(width > height && width < 96.0, "{width} x {height}");
+
+    GrayImage::new(30, 30).save(at.join("parts/test/good/3.png")).unwrap();
+    let expected = "image parts/test/good/3.png: is 30x30, but the product's ROI is drawn on 96x64";
+    assert_refused(at, &arguments, 66, expected);
+}

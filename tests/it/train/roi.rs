@@ -56,7 +56,7 @@ fn the_bundle_belongs_to_the_products_roi_and_scores_what_lies_in_it() {
     fs::create_dir_all(place.join("odd/test/good")).unwrap();
     image::RgbImage::new(90, 70).save(place.join("odd/test/good/0.png")).unwrap();
     let odd = ["evaluate", "--bundle", "part.csflow", "--product", "part.toml", "--data", "odd"];
-    let expected = "odd/test/good/0.png: cannot be evaluated: the picture is 90x70, but the product's ROI is drawn on \
+    let expected = "odd/test/good/0.png: is 90x70, but the product's ROI is drawn on \
         160x160";
     assert_refused(place, &odd, 66, expected);
 
