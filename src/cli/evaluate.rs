@@ -15,6 +15,7 @@ use crate::evaluate::check::{self, Note};
 use crate::evaluate::compare::Comparison;
 use crate::evaluate::record::{About, Record};
 use crate::evaluate::{self, Judged, Rules};
+use crate::inference::rules::Limits;
 use crate::model::bundle::manifest::Manifest;
 use crate::progress::{Progress, say};
 use crate::report::{self, Subject};
@@ -146,7 +147,7 @@ fn evaluate(
     arguments: &Arguments,
     clock: &dyn Clock,
 ) -> anyhow::Result<Evaluated> {
-    let Station { bundle, mut engine, judge, regions, roi } =
+    let Station { bundle, mut engine, limits, roi } =
         arguments.product.load(bundle_file, arguments.device)?;
     let Manifest { calibration, provenance, .. } = &bundle.manifest;
     let seen: Vec<&Labelled> = set
@@ -162,6 +163,7 @@ fn evaluate(
         say(&format!("note: {note}"));
         notes.push(note);
     }
+    let Limits { judge, regions, is_calibrated: _ } = limits;
     let rules = Rules { judge, regions, calibration, roi: roi.as_deref() };
     let mut progress = Progress::start("evaluation", set.images.len());
     let (evaluation, judged) =
