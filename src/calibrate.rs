@@ -101,6 +101,8 @@ pub enum CalibrateError {
         Percent(target.overkill.get()), Percent(target.confidence.get()), Bound(*attained)
     )]
     NotCarried { target: Target, n: usize, attained: f64, needed: u64 },
+    #[error("all {n} good parts score {score}: such a score tells nothing apart")]
+    AllEqual { n: usize, score: f64 },
     #[error("{what} of held-out image {index} is {value}: the network does not work on it")]
     NotFinite { what: &'static str, index: usize, value: f64 },
     #[error("calibration: {key} {rule}")]
@@ -126,6 +128,10 @@ fn of_parts(
     let n = parts.len();
     if n < 2 {
         return Err(CalibrateError::TooFew(n));
+    }
+    let score = parts[0].score;
+    if score == parts[n - 1].score {
+        return Err(CalibrateError::AllEqual { n, score });
     }
     let carried = check_carried(n, target);
     let guarantee = match (&carried, shortfall, obtained) {

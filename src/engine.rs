@@ -206,8 +206,9 @@ impl Engine {
 impl Detector for Engine {
     fn set_roi(&mut self, roi: Option<&Roi>) -> Result<(), EngineError> {
         let (grids, device) = (Grids::of(&self.network.architecture), self.network.device());
-        let area = self.guarded(|| roi.map(|roi| Area::new(roi, &grids, device)).transpose())?;
-        let area = area.map_err(|no_cell| EngineError::Failed(format!("the ROI {no_cell}")))?;
+        let score = self.network.scorer.scoring.score;
+        let area = self.guarded(|| roi.map(|roi| Area::new(roi, &grids, score, device)).transpose())?;
+        let area = area.map_err(|refused| EngineError::Failed(format!("the ROI {refused}")))?;
         self.network.scorer.set_area(area);
         self.frame = roi.map(Roi::size);
         Ok(())

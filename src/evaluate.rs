@@ -43,6 +43,8 @@ pub struct Rules<'a> {
     pub judge: Judge,
     pub regions: RegionRule,
     pub calibration: &'a Calibration,
+    /// Whether the pictures are judged in the ROI that the calibration was made in.
+    pub is_calibrated: bool,
     /// What counts of each picture; None is the whole.
     pub roi: Option<&'a Roi>,
     /// Good images of the test that the bundle knows: from its training or its calibration.

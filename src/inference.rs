@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, never, select};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config;
@@ -21,6 +21,7 @@ use crate::inference::rules::Rules;
 use crate::ledger::Report;
 use crate::model::bundle::Bundle;
 use crate::model::bundle::roi::CalibratedRoi;
+use crate::model::score::area::Inspected;
 use crate::verdict::regions::{self, Regions};
 use crate::verdict::{Judgement, Outcome, Reason, Recipe, StageTimes};
 
@@ -34,6 +35,8 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 pub struct Inspector {
     detector: Box<dyn Detector + Send>,
     rules: Rules,
+    /// Whether the detector has the rules' ROI.
+    has_roi: bool,
     /// The last size of a frame that the ROI is not drawn on.
     odd_size: Option<Size>,
 }
@@ -45,19 +48,37 @@ impl std::fmt::Debug for Inspector {
 }
 
 impl Inspector {
-    pub fn new(mut detector: Box<dyn Detector + Send>, rules: Rules) -> Result<Self, EngineError> {
-        detector.set_roi(rules.roi.as_deref())?;
-        Ok(Self { detector, rules, odd_size: None })
+    pub fn new(detector: Box<dyn Detector + Send>, rules: Rules) -> Result<Self, EngineError> {
+        let mut inspector = Self { detector, rules, has_roi: false, odd_size: None };
+        inspector.hand_on_roi()?;
+        Ok(inspector)
     }
 
-    /// Judges by new rules from now on; the old ones stay where the detector cannot follow.
+    /// Judges by new rules from now on. Where the detector cannot follow, nothing is judged until it does.
     fn follow(&mut self, rules: Rules) {
-        if rules.roi != self.rules.roi
-            && let Err(error) = self.detector.set_roi(rules.roi.as_deref())
-        {
-            return error!("new settings are not taken over: {error}");
-        }
+        self.has_roi &= rules.roi == self.rules.roi;
         self.rules = rules;
+        if let Err(error) = self.hand_on_roi() {
+            error!("the new ROI is not taken over, and no frame is judged until it is: {error}");
+        }
+    }
+
+    /// Gives the detector the rules' ROI, if it has another.
+    fn hand_on_roi(&mut self) -> Result<(), EngineError> {
+        if self.has_roi {
+            return Ok(());
+        }
+        self.detector.set_roi(self.rules.roi.as_deref())?;
+        self.has_roi = true;
+        if let Some(inspected) = self.inspected() {
+            info!("ROI: {inspected}");
+        }
+        Ok(())
+    }
+
+    /// How much of the ROI is inspected, for people; None where there is no ROI.
+    pub fn inspected(&self) -> Option<Inspected> {
+        self.rules.roi.as_deref().map(|roi| self.rules.calibrated_roi.inspected(roi))
     }
 
     /// Loads the active product's bundle onto the device, and finds its self-test's scores again there.
@@ -172,6 +193,9 @@ fn judge(
     reports: &Sender<Report>,
     clock: &dyn Clock,
 ) -> Result<(), DeviceLost> {
+    if let Err(error) = inspector.hand_on_roi() {
+        return fail(error, inspector, batch, reports);
+    }
     refuse_odd_sizes(inspector, batch, reports);
     if batch.is_empty() {
         return Ok(());
@@ -212,12 +236,13 @@ fn refuse_odd_sizes(inspector: &mut Inspector, batch: &mut Vec<Frame>, reports: 
 }
 
 fn judgement(rules: &Rules, frame: &Frame, measured: &Measured) -> Judgement {
-    let outcome = rules.judge.outcome(measured.score);
-    let found = regions::find(&measured.map, frame.image.size, rules.regions);
+    let outcome = rules.limits.judge.outcome(measured.score);
+    let found = regions::find(&measured.map, frame.image.size, rules.limits.regions);
     Judgement {
         outcome,
         score: measured.score.is_finite().then_some(measured.score),
-        p_value: measured.score.is_finite().then(|| rules.calibration.p_value(measured.score)),
+        p_value: (measured.score.is_finite() && rules.limits.is_calibrated)
+            .then(|| rules.calibration.p_value(measured.score)),
         regions: Regions { cell_px: measured.cell_px, ..found },
         frame: Some(frame.image.size),
         times: StageTimes::default(),

@@ -21,6 +21,7 @@ use crate::engine::{Detector, EngineError};
 use crate::frame::{Picture, PixelFormat, Size};
 use crate::image_file;
 use crate::inspect::overlay::Names;
+use crate::roi::Roi;
 use crate::verdict::regions::{self, Region, RegionRule};
 use crate::verdict::{Evaluation, Judge, Outcome, Reason};
 
@@ -31,6 +32,8 @@ pub struct Rules<'a> {
     pub regions: RegionRule,
     /// Where p-values come from, if there are held-out scores.
     pub calibration: Option<&'a Calibration>,
+    /// What counts of each picture; None is the whole.
+    pub roi: Option<&'a Roi>,
 }
 
 /// All images, in the order they were given.
@@ -148,6 +151,9 @@ fn judge(
     let regions = regions::find(&measured.map, size, rules.regions);
     if let Some(file) = &overlay {
         let mut picture = RgbImage::from_raw(size.width, size.height, pixels).expect("rows are packed");
+        if let Some(roi) = rules.roi {
+            overlay::draw_roi(&mut picture, roi);
+        }
         overlay::draw(&mut picture, &measured.map, rules.regions.map_threshold, &regions.worst);
         overlay::draw_cell(&mut picture, regions::cell_size(measured.cell_px, size));
         picture.save(file).with_context(|| format!("overlay {}: cannot be written", file.display()))?;

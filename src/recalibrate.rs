@@ -73,13 +73,13 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
     let out = options.out.as_ref().unwrap_or(&options.bundle);
     destination::check(out)?;
 
-    let (mut samples, mut taken) = (Vec::new(), None);
+    let (mut samples, mut taken, mut inspected) = (Vec::new(), None, None);
     let mut scoring = bundle.manifest.scoring.clone();
     if let Some((folder, files)) = found {
-        let roi = CalibratedRoi::of(&bundle.manifest);
+        let calibrated = CalibratedRoi::of(&bundle.manifest);
         match &options.product {
-            None => roi.check_alone()?,
-            Some(product) => roi.check_anew(product.roi.as_deref(), options.replace, &product.file)?,
+            None => calibrated.check_alone()?,
+            Some(product) => calibrated.check_anew(product.roi.as_deref(), options.replace, &product.file)?,
         }
         let known = if options.replace { Vec::new() } else { before.images().into_iter().collect() };
         let chosen =
@@ -93,6 +93,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
         let roi = options.product.as_ref().and_then(|product| product.roi.as_deref());
         let mut engine = Engine::load(&bundle, options.device)?;
         engine.set_roi(roi)?;
+        inspected = roi.map(|roi| calibrated.inspected(roi));
         samples = measure(&mut engine, &chosen.new, clock)?;
         scoring.roi_sha256 = roi.map(|roi| roi.sha256().to_owned());
         taken = Some(tally(&folder, &files, &chosen));
@@ -112,7 +113,9 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
     }
     let manifest = Manifest { calibration: after.clone(), scoring, ..bundle.manifest.clone() };
     writing::rewrite(&options.bundle, &bundle.sha256, &manifest, out)?;
-    Ok(report(options, before, &after, taken, Some(out)))
+    let mut report = report(options, before, &after, taken, Some(out));
+    report.roi = inspected.map(Into::into);
+    Ok(report)
 }
 
 /// What the bundle's network says of `pictures`, one at a time, as the daemon judges them.

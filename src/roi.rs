@@ -5,6 +5,7 @@
 //! model's.
 
 mod fill;
+pub mod pieces;
 
 use sha2::{Digest, Sha256};
 

@@ -130,7 +130,7 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     destination::check(&options.out)?;
     let files = dataset::training_images(&options.data)?;
     let start = Start::new(options)?;
-    let area = scoring::area(options.roi.as_deref(), &start.architecture)?;
+    let area = scoring::area(options, &start.architecture)?;
     let good = GoodImages::look_over(files, options, start.architecture.input_px, stop)?;
     let division = Use::of(&good, start.base.as_ref(), options)?;
     options.method.check(division.watched())?;

@@ -219,7 +219,8 @@ mod tests {
         let exponential = |u: f64| -(1.0 - u).ln();
         assert!(fitted(199, 0.01, exponential).is_none() && fitted(200, 0.01, exponential).is_some());
         assert!(fitted(500, 0.2, exponential).is_none(), "the target lies in the data");
-        assert!(fitted(500, 0.01, |_| 1.0).is_none(), "all scores are equal");
+        let step = |u: f64| f64::from(u >= 0.5);
+        assert!(fitted(500, 0.01, step).is_none(), "all above the middle are equal");
         assert!(fitted(500, 0.01, |u| (10.0 * u).floor()).is_none(), "none is above the highest tenth");
     }
 }

@@ -218,6 +218,10 @@ fn useless_scores_are_refused_and_named() {
         calibrate(&evidence, Target::default(), Shortfall::Flag).unwrap_err().to_string()
     };
     assert!(text(&[1.0], &[1.0]).starts_with("1 held-out good parts cannot give a threshold"));
+    assert_eq!(
+        text(&[0.0, 0.0, 0.0], &[1.0, 2.0, 3.0]),
+        "all 3 good parts score 0: such a score tells nothing apart"
+    );
     assert!(text(&[1.0, f64::NAN], &[1.0, 1.0]).starts_with("score of held-out image 1 is NaN"));
     assert!(
         text(&[1.0, 2.0], &[f64::INFINITY, 1.0]).starts_with("largest map value of held-out image 0 is inf")

@@ -36,7 +36,8 @@ pub(super) struct Arguments {
     /// Folder of good parts: images in the folder itself, else in test/good, else in good
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Product file whose ROI says what counts of each image; with --replace it may be a new one
+    /// Product file whose ROI says what counts of each image; with --replace it may be a new one. The network sees all of
+    /// the image, so what changes outside may still move the score
     #[arg(long, value_name = "FILE.toml", requires = "data")]
     product: Option<PathBuf>,
     /// Bundle to write [default: the same file]

@@ -16,6 +16,7 @@ use crate::evaluate::compare::Comparison;
 use crate::evaluate::record::{About, Record};
 use crate::evaluate::{self, Judged, Rules};
 use crate::frame::Size;
+use crate::inference::rules::Limits;
 use crate::model::bundle::manifest::Manifest;
 use crate::progress::{Progress, say};
 use crate::report::{self, Subject};
@@ -158,7 +159,7 @@ fn evaluate(
     arguments: &Arguments,
     clock: &dyn Clock,
 ) -> anyhow::Result<Evaluated> {
-    let Station { bundle, mut engine, judge, regions, roi } =
+    let Station { bundle, mut engine, limits, roi } =
         arguments.product.load(bundle_file, arguments.device)?;
     let Manifest { calibration, provenance, .. } = &bundle.manifest;
     if let Some(roi) = roi.as_deref() {
@@ -180,7 +181,8 @@ fn evaluate(
     }
     let known = set.those(|print| provenance.was_seen(print) || calibrating.contains(print));
     let known_good = known.iter().filter(|image| image.is_good).count();
-    let rules = Rules { judge, regions, calibration, roi: roi.as_deref(), known_good };
+    let Limits { judge, regions, is_calibrated } = limits;
+    let rules = Rules { judge, regions, calibration, is_calibrated, roi: roi.as_deref(), known_good };
     let mut progress = Progress::start("evaluation", set.images.len());
     let (evaluation, judged) =
         evaluate::run(&mut engine, rules, set.images, &mut |done, _| progress.set(done, ""), clock)?;

@@ -58,8 +58,10 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<CalibrateError>() {
         return Some(match error {
-            // More images are wanting.
-            CalibrateError::TooFew(_) | CalibrateError::NotCarried { .. } => NO_INPUT,
+            // More images are wanting, or others.
+            CalibrateError::TooFew(_)
+            | CalibrateError::NotCarried { .. }
+            | CalibrateError::AllEqual { .. } => NO_INPUT,
             CalibrateError::NotFinite { .. } | CalibrateError::Inconsistent { .. } => SOFTWARE,
         });
     }

@@ -8,6 +8,7 @@ use super::product::{ProductFile, Station};
 use super::{exit, print, print_json};
 use crate::clock::SystemClock;
 use crate::config::engine::Device;
+use crate::inference::rules::Limits;
 use crate::inspect::{self, Rules};
 
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ pub(super) struct Arguments {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
-    /// Write each image with its anomaly map and regions into this folder
+    /// Write each image with its anomaly map and regions into this folder; what lies outside the ROI is darkened
     #[arg(long, value_name = "DIR")]
     overlay: Option<PathBuf>,
     /// Print one JSON object on standard output and nothing else
@@ -33,9 +34,11 @@ pub(super) struct Arguments {
 
 /// Ends with 66 if an image could not be read; the others are judged all the same.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let Station { bundle, mut engine, judge, regions, .. } =
+    let Station { bundle, mut engine, limits, roi } =
         arguments.product.load(&arguments.bundle, arguments.device)?;
-    let rules = Rules { judge, regions, calibration: Some(&bundle.manifest.calibration) };
+    let Limits { judge, regions, is_calibrated } = limits;
+    let calibration = is_calibrated.then_some(&bundle.manifest.calibration);
+    let rules = Rules { judge, regions, calibration, roi: roi.as_deref() };
     let mut printed = Ok(());
     let inspections = inspect::run(
         &mut engine,

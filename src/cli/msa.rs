@@ -52,11 +52,16 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let parts = dataset::repeats::repeats(&arguments.data, arguments.group_by.as_deref())?;
-    let Station { mut engine, judge, .. } = arguments.product.load(&arguments.bundle, arguments.device)?;
+    let Station { mut engine, limits, .. } = arguments.product.load(&arguments.bundle, arguments.device)?;
     let captures = parts.iter().map(|part| part.captures.len()).sum();
     let mut progress = Progress::start("captures", captures);
-    let study =
-        msa::run(&mut engine, &judge, &parts, &mut |done| progress.set(done, ""), &SystemClock::start())?;
+    let study = msa::run(
+        &mut engine,
+        &limits.judge,
+        &parts,
+        &mut |done| progress.set(done, ""),
+        &SystemClock::start(),
+    )?;
     progress.finish(&format!("{captures} captures of {} parts", parts.len()));
     if arguments.json {
         print_json(&study)?;

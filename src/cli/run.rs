@@ -17,8 +17,10 @@ use crate::daemon;
 use crate::engine::LoadError;
 use crate::frame::BufferPool;
 use crate::inference::Inspector;
+use crate::inference::rules::Limits;
 use crate::model::bundle::Bundle;
 use crate::model::bundle::roi::CalibratedRoi;
+use crate::model::score::area::Inspected;
 use crate::progress::say;
 use crate::roi::Roi;
 use crate::telemetry;
@@ -77,12 +79,18 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
         Ok(config) => config,
         Err(problems) => return Ok(refuse(&problems)),
     };
-    let mut problems = Vec::new();
+    let (mut problems, mut inspected) = (Vec::new(), None);
     if arguments.no_hardware {
-        problems.extend(read_bundle(&config.product).err().map(|error| chain(&error)));
+        match read_bundle(&config.product) {
+            Ok(found) => inspected = found,
+            Err(error) => problems.push(chain(&error)),
+        }
     } else {
         let inspector = Inspector::load(&config.product, &config.engine, &config.sha256);
-        problems.extend(inspector.err().map(|error| chain(&error)));
+        match inspector {
+            Ok(inspector) => inspected = inspector.inspected(),
+            Err(error) => problems.push(chain(&error)),
+        }
         problems.extend(
             config
                 .cameras
@@ -103,6 +111,9 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
         config.cameras.iter().map(|camera| camera.id.as_str()).collect::<Vec<_>>().join(" "),
         config.product.name,
     ))?;
+    if let Some(inspected) = inspected {
+        print(&format!("ROI: {inspected}"))?;
+    }
     Ok(exit::OK)
 }
 
@@ -124,11 +135,12 @@ impl Settings {
     }
 }
 
-/// The bundle as the daemon would take it, but for its device.
-fn read_bundle(product: &Product) -> Result<(), LoadError> {
+/// The bundle as the daemon would take it, but for its device, and how much of the ROI it inspects.
+fn read_bundle(product: &Product) -> Result<Option<Inspected>, LoadError> {
     let bundle = Bundle::read(&product.bundle)?;
-    let (roi, sets_threshold) = (product.roi.as_deref(), product.threshold.is_some());
-    Ok(CalibratedRoi::of(&bundle.manifest).check(roi, sets_threshold, &product.file)?)
+    let calibrated = CalibratedRoi::of(&bundle.manifest);
+    Limits::new(Some(product), &bundle.manifest.calibration, &calibrated)?;
+    Ok(product.roi.as_deref().map(|roi| calibrated.inspected(roi)))
 }
 
 /// Opens the camera and waits for one picture, which must be one that `roi` is drawn on.

@@ -77,7 +77,8 @@ pub(super) struct Arguments {
     /// How sure that must be
     #[arg(long, default_value = "95%", value_name = "SHARE")]
     confidence: Share,
-    /// Product file whose ROI says what counts of each image
+    /// Product file whose ROI says what counts of each image. The network sees all of the image, so what changes outside
+    /// may still move the score
     #[arg(long, value_name = "FILE.toml")]
     product: Option<PathBuf>,
     #[command(flatten)]

@@ -125,7 +125,7 @@ fn read(
     let mm_per_px = section.number("mm_per_px", raw.mm_per_px, 1e-6..=1000.0);
     let regions = section.get("regions", raw.regions).unwrap_or_default();
     let mut inner = section.inner("regions");
-    let map_threshold = inner.number("map_threshold", regions.map_threshold, ANY);
+    let map_threshold = inner.number("map_threshold", regions.map_threshold, 0.0..=f64::MAX);
     let min_area_px = inner.number("min_area_px", regions.min_area_px, 0.0..=f64::MAX).unwrap_or(MIN_AREA_PX);
     let roi = match raw.roi {
         raw::Key::Absent => None,

@@ -9,7 +9,6 @@ use crate::evaluate::delong::Interval;
 use crate::evaluate::metrics::ranked;
 use crate::evaluate::pixels::Pixel;
 use crate::evaluate::rate::Rate;
-use crate::verdict::Threshold;
 
 /// A bundle on a test set. Figures that the set cannot give, for want of good or defective images, are absent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -170,16 +169,15 @@ pub struct Percentiles {
 }
 
 impl Promise {
-    /// What `calibration` promises, held against the good images that scored above `threshold`. The bundle knows
-    /// `known` of them.
+    /// What `calibration` promises, held against the good images that scored too high; `holds` unless they were judged by
+    /// another threshold or in another ROI. The bundle knows `known` of them.
     ///
     /// What is broken is broken even so: an image that is known scores too low if anything, and a part is rejected at
     /// least as often as one of its images.
-    pub fn new(calibration: &Calibration, threshold: Threshold, overkill: Rate, known: usize) -> Self {
+    pub fn new(calibration: &Calibration, holds: bool, overkill: Rate, known: usize) -> Self {
         let overkill_max = calibration.attained_overkill_bound;
-        let is_other = threshold.get() != calibration.threshold;
         let answer = match overkill {
-            _ if is_other => Answer::OtherThreshold,
+            _ if !holds => Answer::OtherThreshold,
             Rate { of: 0, .. } => Answer::NoGoodImages,
             Rate { low, .. } if low > overkill_max => Answer::Contradicted,
             Rate { .. } if known > 0 => Answer::Known,

@@ -70,7 +70,7 @@ pub(crate) fn calibration() -> Calibration {
 
 pub(crate) fn rules(calibration: &Calibration) -> Rules<'_> {
     let regions = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
-    Rules { judge: calibration.judge(), regions, calibration, roi: None, known_good: 0 }
+    Rules { judge: calibration.judge(), regions, calibration, is_calibrated: true, roi: None, known_good: 0 }
 }
 
 pub(crate) fn evaluate(images: &[Labelled]) -> anyhow::Result<(Evaluation, Vec<Judged>)> {

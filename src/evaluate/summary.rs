@@ -27,6 +27,7 @@ pub(super) fn of(rules: Rules<'_>, images: &[Labelled], judged: &[Judged], count
     let Counted { pixel, fates, outside_roi } = counted;
     let (good_counts, defective_counts) = (counts(&good), counts(&defective));
     let overkill = Rate::new(good_counts.not_ok, good.len());
+    let holds = rules.is_calibrated && rules.judge.threshold().get() == rules.calibration.threshold;
     Evaluation {
         threshold: rules.judge.threshold().get(),
         guard_band: rules.judge.guard_band(),
@@ -50,7 +51,7 @@ pub(super) fn of(rules: Rules<'_>, images: &[Labelled], judged: &[Judged], count
         escape: Rate::new(defective_counts.ok, defective.len()),
         not_decidable: good_counts.not_decidable + defective_counts.not_decidable,
         not_inspected: good_counts.not_inspected + defective_counts.not_inspected,
-        promise: Promise::new(rules.calibration, rules.judge.threshold(), overkill, rules.known_good),
+        promise: Promise::new(rules.calibration, holds, overkill, rules.known_good),
         classes: classes(&all, &good),
         time_ms: times(judged),
         images: all.iter().map(|&pair| image(pair)).collect(),

@@ -12,7 +12,6 @@ use crate::evaluate::evaluation::{Answer, Percentiles, Promise};
 use crate::evaluate::rate::Rate;
 use crate::frame::Size;
 use crate::roi::Shapes;
-use crate::verdict::Threshold;
 
 #[test]
 fn every_image_is_counted_once_and_under_its_own_class() {
@@ -151,12 +150,12 @@ fn a_promise_is_confirmed_or_broken_only_where_the_images_can_tell() {
     assert_eq!(answer(0, 100), Answer::Confirmed);
     assert_eq!(answer(5, 20), Answer::Contradicted);
     assert_eq!(answer(2, 20), Answer::Consistent);
-    let other = Promise::new(&calibration, Threshold::new(1.0).unwrap(), Rate::new(0, 100), 0);
+    let other = Promise::new(&calibration, false, Rate::new(0, 100), 0);
     assert_eq!(other.answer, Answer::OtherThreshold);
 }
 
 fn promise(calibration: &Calibration, count: usize, of: usize, known: usize) -> Promise {
-    Promise::new(calibration, calibration.judge().threshold(), Rate::new(count, of), known)
+    Promise::new(calibration, true, Rate::new(count, of), known)
 }
 
 #[test]

@@ -7,11 +7,13 @@ use crossbeam_channel::{bounded, never};
 
 use super::*;
 use crate::calibrate::evidence::Evidence;
-use crate::calibrate::{Shortfall, Target, calibrate};
+use crate::calibrate::{Calibration, Shortfall, Target, calibrate};
 use crate::clock::Moment;
 use crate::engine::Batch;
 use crate::frame::{BufferPool, CameraId, Image, PixelFormat, Size, Trigger, TriggerKey};
+use crate::inference::rules::Limits;
 use crate::model::score::area::Grids;
+use crate::model::score::scoring::ScoreKind;
 use crate::roi::{Roi, Shapes};
 use crate::verdict::Threshold;
 use crate::verdict::regions::AnomalyMap;
@@ -23,6 +25,10 @@ const NAN: u8 = 255;
 const INFINITE: u8 = 254;
 const FAILS: u8 = 253;
 const LOSES_DEVICE: u8 = 252;
+
+/// Sides of frames whose ROI cannot be set.
+const FAILS_AT: u32 = 7;
+const LOST_AT: u32 = 8;
 
 /// Scores a picture by its pixel.
 struct Scripted {
@@ -36,8 +42,12 @@ struct Scripted {
 }
 
 impl Detector for Scripted {
-    fn set_roi(&mut self, _: Option<&Roi>) -> Result<(), EngineError> {
-        Ok(())
+    fn set_roi(&mut self, roi: Option<&Roi>) -> Result<(), EngineError> {
+        match roi.map(|roi| roi.size().width) {
+            Some(FAILS_AT) => Err(EngineError::Failed("no room".into())),
+            Some(LOST_AT) => Err(EngineError::DeviceLost { device: "cuda:0".into(), cause: "gone".into() }),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn measure(&mut self, pictures: &[Picture<'_>], _: &dyn Clock) -> Result<Batch, EngineError> {
@@ -84,8 +94,8 @@ fn rules(threshold: f64) -> Rules {
     rules_with(threshold, None)
 }
 
-fn rules_with(threshold: f64, roi: Option<Arc<Roi>>) -> Rules {
-    let product = Product {
+fn product(threshold: f64) -> Product {
+    Product {
         name: "tile".into(),
         file: "tile.toml".into(),
         bundle: "tile.csflow".into(),
@@ -95,16 +105,23 @@ fn rules_with(threshold: f64, roi: Option<Arc<Roi>>) -> Rules {
         map_threshold: Some(threshold),
         min_area_px: 0.0,
         mm_per_px: None,
-        roi,
-    };
-    let calibration = calibrate(
-        &Evidence::ungrouped(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]),
-        Target::default(),
-        Shortfall::Flag,
-    )
-    .unwrap();
-    let calibrated_roi = CalibratedRoi::new(None, Grids { cells: vec![[1, 1]], steps: 8 });
-    Rules::new(&product, (calibration, calibrated_roi), Recipe::default()).unwrap()
+        roi: None,
+    }
+}
+
+fn calibration() -> Calibration {
+    calibrate(&Evidence::ungrouped(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]), Target::default(), Shortfall::Flag)
+        .unwrap()
+}
+
+/// Of a bundle that was calibrated without an ROI.
+fn whole() -> CalibratedRoi {
+    CalibratedRoi::new(None, Grids { cells: vec![[1, 1]], steps: 8 }, ScoreKind::Mean)
+}
+
+fn rules_with(threshold: f64, roi: Option<Arc<Roi>>) -> Rules {
+    let product = Product { roi, ..product(threshold) };
+    Rules::new(&product, (calibration(), whole()), Recipe::default()).unwrap()
 }
 
 /// What became of frames with these pixels, threshold 10.
@@ -220,10 +237,49 @@ fn new_rules_wait_for_the_batch_in_hand_and_hold_for_every_later_one() {
     assert_eq!(thresholds, [10.0, 3.0, 3.0], "a verdict tells the rules that it was judged by");
 }
 
+/// The whole of a frame of this side.
+fn drawn_on(side: u32) -> Option<Arc<Roi>> {
+    Some(Arc::new(Roi::new(Size { width: side, height: side }, &Shapes::default()).unwrap()))
+}
+
+#[test]
+fn an_roi_that_the_detector_cannot_take_over_leaves_nothing_judged_by_the_old_one() {
+    for (side, reason) in [(FAILS_AT, Reason::ModelError), (LOST_AT, Reason::DeviceLost)] {
+        let (rules_in, changes) = bounded(1);
+        rules_in.send(rules_with(10.0, drawn_on(side))).unwrap();
+        let run = run_with(&[5, 5], 2, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
+        assert_eq!(run.outcomes(), [Outcome::NotInspected(reason); 2]);
+        assert_eq!(run.batches, Vec::<Vec<u8>>::new(), "nothing is shown to the network");
+        assert_eq!(run.end.is_err(), reason == Reason::DeviceLost);
+    }
+    // It takes over the next one.
+    let (rules_in, changes) = bounded(2);
+    rules_in.send(rules_with(10.0, drawn_on(FAILS_AT))).unwrap();
+    rules_in.send(rules_with(10.0, drawn_on(1))).unwrap();
+    let run = run_with(&[5], 1, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
+    assert_eq!(run.outcomes(), [Outcome::Good]);
+}
+
+#[test]
+fn under_another_roi_the_calibration_says_nothing() {
+    let (rules_in, changes) = bounded(1);
+    let other = rules_with(10.0, drawn_on(1));
+    assert!(!other.limits.is_calibrated && rules(10.0).limits.is_calibrated);
+    rules_in.send(other).unwrap();
+    let run = run_with(&[5], 1, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
+    assert_eq!((run.answers[0].1.score, run.answers[0].1.p_value), (Some(5.0), None));
+
+    let product = Product { guard_band: None, roi: drawn_on(1), ..product(10.0) };
+    let calibration = calibration().with_guard_band(0.5).unwrap();
+    let band =
+        |product: &Product| Limits::new(Some(product), &calibration, &whole()).unwrap().judge.guard_band();
+    assert_eq!(band(&product), 0.0, "the bundle's is of other scores");
+    assert_eq!(band(&Product { guard_band: Some(0.25), ..product.clone() }), 0.25);
+    assert_eq!(band(&Product { roi: None, ..product }), 0.5);
+}
+
 #[test]
 fn a_frame_that_the_roi_is_not_drawn_on_is_never_good() {
-    let drawn_on =
-        |side| Some(Arc::new(Roi::new(Size { width: side, height: side }, &Shapes::default()).unwrap()));
     for (side, outcome) in [(1, Outcome::Good), (2, Outcome::NotInspected(Reason::FrameCorrupt))] {
         let (rules_in, changes) = bounded(1);
         rules_in.send(rules_with(10.0, drawn_on(side))).unwrap();

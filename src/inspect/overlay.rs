@@ -10,6 +10,8 @@ use image::{Rgb, RgbImage};
 use imageproc::drawing::draw_hollow_rect_mut;
 use imageproc::rect::Rect;
 
+use crate::frame::Size;
+use crate::roi::Roi;
 use crate::verdict::regions::{AnomalyMap, Region};
 
 /// The hottest heat still lets this much of the picture through.
@@ -51,6 +53,30 @@ pub fn draw_cell(picture: &mut RgbImage, [w, h]: [f64; 2]) {
     let y = (f64::from(height) - h - margin).max(0.0);
     let cell = Region { x: margin, y, w, h, cx: 0.0, cy: 0.0, area_px: w * h, peak: 0.0, mean: 0.0 };
     draw_box(picture, &cell, stroke);
+}
+
+/// Darkens what lies outside `roi`, which is of the picture's size, and draws its outline: white inside, black outside.
+pub fn draw_roi(picture: &mut RgbImage, roi: &Roi) {
+    let (width, height) = picture.dimensions();
+    debug_assert_eq!(roi.size(), Size { width, height }, "pictures of another size are not judged");
+    let stroke = (width.max(height) / 400).max(1);
+    let is_inside = |x: u32, y: u32| roi.pixels()[y as usize * width as usize + x as usize];
+    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+        let here = is_inside(x, y);
+        // The picture's own edge is no border.
+        let is_border = (1..=stroke).any(|d| {
+            is_inside(x.saturating_sub(d), y) != here
+                || is_inside((x + d).min(width - 1), y) != here
+                || is_inside(x, y.saturating_sub(d)) != here
+                || is_inside(x, (y + d).min(height - 1)) != here
+        });
+        *pixel = match (is_border, here) {
+            (true, true) => WHITE,
+            (true, false) => BLACK,
+            (false, true) => *pixel,
+            (false, false) => Rgb(pixel.0.map(|channel| channel / 3)),
+        };
+    }
 }
 
 /// 0 is cold, 0.5 is the threshold, 1 is as hot as it gets.
@@ -124,6 +150,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roi::Shapes;
 
     const REGION: Region = Region {
         x: 40.0,
@@ -172,6 +199,16 @@ mod tests {
         assert_eq!((*picture.get_pixel(2, 33), *picture.get_pixel(11, 37)), (WHITE, WHITE));
         assert_eq!((*picture.get_pixel(12, 35), *picture.get_pixel(40, 20)), (BLACK, Rgb([100; 3])));
         draw_cell(&mut picture, [1e6, 1e6]);
+    }
+
+    #[test]
+    fn what_lies_outside_the_roi_is_dark_behind_an_outline() {
+        let mut picture = RgbImage::from_pixel(80, 40, Rgb([99; 3]));
+        let left = vec![[0.0, 0.0], [30.0, 0.0], [30.0, 40.0], [0.0, 40.0]];
+        let shapes = Shapes { include: vec![left], ..Shapes::default() };
+        draw_roi(&mut picture, &Roi::new(Size { width: 80, height: 40 }, &shapes).unwrap());
+        let row = [0, 28, 29, 30, 31, 79].map(|x| *picture.get_pixel(x, 0));
+        assert_eq!(row, [Rgb([99; 3]), Rgb([99; 3]), WHITE, BLACK, Rgb([33; 3]), Rgb([33; 3])]);
     }
 
     #[test]

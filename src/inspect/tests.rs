@@ -52,6 +52,7 @@ fn each_image_gets_its_own_answer_even_beside_a_broken_one() {
         judge: calibration.judge(),
         regions: RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 },
         calibration: Some(&calibration),
+        roi: None,
     };
     let broken = folder.path().join("broken.png");
     fs::write(&broken, "no picture").unwrap();
@@ -98,6 +99,7 @@ fn an_image_that_the_roi_is_not_drawn_on_is_told_and_does_not_stop_the_others() 
         judge: Judge::new(Threshold::new(100.0).unwrap(), 0.0).unwrap(),
         regions: RegionRule { map_threshold: 100.0, min_area_px: 0.0 },
         calibration: None,
+        roi: None,
     };
     let odd = folder.path().join("odd.png");
     RgbImage::new(40, 40).save(&odd).unwrap();
@@ -119,6 +121,7 @@ fn json_is_flat_and_without_null() {
         judge: Judge::new(Threshold::new(100.0).unwrap(), 0.0).unwrap(),
         regions: RegionRule { map_threshold: 100.0, min_area_px: 0.0 },
         calibration: None,
+        roi: None,
     };
     let images = [picture(folder.path(), 120), folder.path().join("absent.png")];
     let found = run(&mut Scripted, rules, &images, None, &mut |_| {}, &SystemClock::start()).unwrap();

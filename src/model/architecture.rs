@@ -12,7 +12,7 @@ use crate::model::flow::FlowConfig;
 /// Pixels of the input to one pixel of the anomaly map, in each direction.
 const MAP_PX: i64 = 4;
 
-/// Most values of the largest hidden layer for one picture: more would take a gigabyte and again for each copy.
+/// Most values of the largest hidden layer for one picture: more would take half a gigabyte, and again for each copy.
 const MOST_HIDDEN_VALUES: i64 = 1 << 27;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

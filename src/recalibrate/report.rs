@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::calibrate::share::{Bound, Percent};
 use crate::calibrate::tail::{Estimate, LEVEL, Tail};
 use crate::calibrate::{Calibration, Guarantee, attainable};
+use crate::model::score::area::Inspected;
 
 /// A calibration and what changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,6 +18,9 @@ pub struct Report {
     pub written: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Taken>,
+    /// How much of the product's ROI was inspected; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roi: Option<RoiSeen>,
     pub threshold_before: f64,
     pub threshold: f64,
     pub map_threshold: f64,
@@ -50,6 +54,22 @@ pub struct Report {
     summary: String,
 }
 
+/// How much of an ROI the scores are about.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RoiSeen {
+    /// Share of its pixels in cells that count.
+    pub inspected: f64,
+    pub cells: usize,
+    #[serde(skip)]
+    summary: String,
+}
+
+impl From<Inspected> for RoiSeen {
+    fn from(inspected: Inspected) -> Self {
+        Self { inspected: inspected.share, cells: inspected.cells, summary: inspected.to_string() }
+    }
+}
+
 /// What became of a folder's images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Taken {
@@ -77,6 +97,7 @@ impl Report {
             bundle,
             written,
             data,
+            roi: None,
             threshold_before: before.threshold,
             threshold: after.threshold,
             map_threshold: after.map_threshold,
@@ -118,6 +139,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(data) = &self.data {
             writeln!(f, "data          {data}")?;
+        }
+        if let Some(RoiSeen { summary, .. }) = &self.roi {
+            writeln!(f, "ROI           {summary}")?;
         }
         let production = self.parts_from_production;
         let training = self.parts - production;

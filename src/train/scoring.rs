@@ -6,25 +6,33 @@ use tch::Device;
 
 use crate::model::architecture::Architecture;
 use crate::model::network::Network;
-use crate::model::score::area::{Area, Grids, NoCell};
+use crate::model::score::area::{Area, Grids, TooFewCells};
 use crate::model::score::fit::Fit;
+use crate::model::score::method::{FusionMethod, Method, PositionsMethod};
 use crate::model::score::places::MIN_GAIN;
 use crate::model::score::scorer::Scorer;
-use crate::model::score::scoring::Positions;
+use crate::model::score::scoring::{Positions, ScoreKind};
 use crate::progress::say;
-use crate::roi::Roi;
 use crate::train::features::FeatureStore;
 use crate::train::{BATCH, Options};
 
-/// `roi` over the cells of a network: asked before anything takes long.
-pub fn area(roi: Option<&Roi>, architecture: &Architecture) -> anyhow::Result<Option<Area>> {
-    let area = |roi| Area::new(roi, &Grids::of(architecture), Device::Cpu);
-    roi.map(area).transpose().map_err(RoiTooSmall).map_err(Into::into)
+/// The ROI over the cells of a network: asked before anything takes long. Says how much of it is inspected, and what
+/// of the method has no say in the score.
+pub fn area(options: &Options, architecture: &Architecture) -> anyhow::Result<Option<Area>> {
+    let Method { score, fusion, positions } = options.method;
+    if score == ScoreKind::Mean && (fusion, positions) != (FusionMethod::Mean, PositionsMethod::Off) {
+        say("note: --fusion and --positions shape the map alone: the mean does not look at it");
+    }
+    let Some(roi) = options.roi.as_deref() else { return Ok(None) };
+    let grids = Grids::of(architecture);
+    let area = Area::new(roi, &grids, score, Device::Cpu).map_err(RoiTooSmall)?;
+    say(&format!("ROI: {}", grids.inspected(roi)));
+    Ok(Some(area))
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the product's ROI {0}")]
-pub struct RoiTooSmall(NoCell);
+pub struct RoiTooSmall(TooFewCells);
 
 /// The scorer that `options` ask for, on the network's device. `watched` are positions in `store`.
 pub fn fit(

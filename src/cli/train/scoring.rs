@@ -13,10 +13,11 @@ pub(super) struct ScoringArguments {
     /// Score of a picture: mean, top:SHARE of its cells (top:5%), max or spread [default: the preset's]
     #[arg(long, value_name = "KIND", help_heading = HEADING)]
     score: Option<ScoreKind>,
-    /// How the scales become one map [default: the preset's]
+    /// How the scales become one map. The score mean does not look at the map [default: the preset's]
     #[arg(long, help_heading = HEADING)]
     fusion: Option<Fusion>,
-    /// Compare each cell with what is usual at its place, for parts in a fixed pose [default: the preset's]
+    /// Compare each cell of the map with what is usual at its place, for parts in a fixed pose. The score mean does not
+    /// look at the map [default: the preset's]
     #[arg(long, help_heading = HEADING)]
     positions: Option<Positions>,
 }

@@ -1,12 +1,19 @@
 //! The cells that count: an ROI laid over the grids of a network's scales.
 //!
-//! What lies outside does not reach the score by any way: cells are picked, not multiplied by zero, and a map is
-//! enlarged from the cells that count alone.
+//! From the latent values on, what lies outside does not reach the score by any way: cells are picked, not multiplied by
+//! zero, and a map is enlarged from the cells that count alone. Before that it does: backbone and flow see across the
+//! border, so a change outside may still move the cells inside.
+
+use std::fmt;
 
 use tch::{Device, Kind, Tensor};
 
+use crate::calibrate::share::Percent;
+use crate::frame::Size;
 use crate::model::architecture::Architecture;
+use crate::model::score::scoring::ScoreKind;
 use crate::roi::Roi;
+use crate::roi::pieces::{Covered, Piece};
 
 /// The cells of a network over the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,22 +30,76 @@ impl Grids {
         Self { cells, steps: architecture.map_steps() }
     }
 
-    /// Whether `roi` leaves a cell.
-    pub fn check(&self, roi: &Roi) -> Result<(), NoCell> {
+    /// Whether `roi` leaves cells enough for the score, and one to each of its pieces: nobody would inspect the others.
+    pub fn check(&self, roi: &Roi, score: ScoreKind) -> Result<(), TooFewCells> {
         let [rows, columns] = self.cells[0].map(side);
-        if roi.cells(columns, rows).contains(&true) { Ok(()) } else { Err(NoCell { rows, columns }) }
+        let counted = roi.cells(columns, rows).into_iter().filter(|&counts| counts).count();
+        if counted == 0 {
+            return Err(TooFewCells::None { columns, rows });
+        }
+        if let missed @ [piece, ..] = roi.missed(columns, rows).as_slice() {
+            let cell = cell_px(roi.size(), columns, rows);
+            return Err(TooFewCells::Missed { pieces: missed.len(), piece: *piece, cell });
+        }
+        if counted == 1 && score == ScoreKind::Spread {
+            return Err(TooFewCells::NoSpread);
+        }
+        Ok(())
+    }
+
+    /// How much of `roi` is inspected, for people.
+    pub fn inspected(&self, roi: &Roi) -> Inspected {
+        let [rows, columns] = self.cells[0].map(side);
+        let Covered { share, cells } = roi.covered(columns, rows);
+        Inspected { share, cells, of: columns * rows, cell: cell_px(roi.size(), columns, rows) }
     }
 }
 
-/// No cell of the finest scale has half its area in the ROI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "leaves no cell to inspect: the network's finest grid has {columns}x{rows} cells over the frame, and none lies \
-     in the ROI with half its area; make it larger"
-)]
-pub struct NoCell {
-    rows: usize,
-    columns: usize,
+/// The cells of the finest scale that have half their area in the ROI are too few.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum TooFewCells {
+    #[error(
+        "leaves no cell to inspect: the network's finest grid has {columns}x{rows} cells over the frame, and none \
+         lies in the ROI with half its area; make it larger"
+    )]
+    None { columns: usize, rows: usize },
+    #[error(
+        "{} that nobody would inspect, {}{}x{} px around ({:.0}, {:.0}): a cell of the network's finest grid is \
+         {:.0}x{:.0} px and counts where half of it lies in the ROI; draw it larger, leave it out, or train a network \
+         with more cells",
+        if *.pieces == 1 { "has a piece".to_owned() } else { format!("has {pieces} pieces") },
+        if *.pieces == 1 { "" } else { "the largest of " },
+        .piece.size[0], .piece.size[1], .piece.centre[0], .piece.centre[1], .cell[0], .cell[1]
+    )]
+    Missed { pieces: usize, piece: Piece, cell: [f64; 2] },
+    #[error(
+        "leaves one cell to inspect, and the score is the spread of the cells: one has none, so every part would score \
+         0; make it larger, or train with another --score"
+    )]
+    NoSpread,
+}
+
+/// How much of an ROI lies in the finest scale's cells that count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Inspected {
+    /// Of the ROI's pixels.
+    pub share: f64,
+    /// The cells that count, and how many there are.
+    pub cells: usize,
+    pub of: usize,
+    /// Width and height of one in pixels of the frame.
+    pub cell: [f64; 2],
+}
+
+impl fmt::Display for Inspected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { share, cells, of, cell: [width, height] } = self;
+        write!(
+            f,
+            "{} of its pixels lie in the {cells} of {of} cells that count; a cell is {width:.0}x{height:.0} px",
+            Percent(*share)
+        )
+    }
 }
 
 #[derive(Debug)]
@@ -52,8 +113,9 @@ pub struct Area {
 }
 
 impl Area {
-    pub fn new(roi: &Roi, grids: &Grids, device: Device) -> Result<Self, NoCell> {
-        grids.check(roi)?;
+    /// Of an ROI that `grids` and the score go with: see [`Grids::check`].
+    pub fn new(roi: &Roi, grids: &Grids, score: ScoreKind, device: Device) -> Result<Self, TooFewCells> {
+        grids.check(roi, score)?;
         let [rows, columns] = grids.cells[0].map(side);
         let (mut positions, mut counts) = (Vec::new(), Vec::new());
         for [rows, columns] in grids.cells.iter().map(|grid| grid.map(side)) {
@@ -103,6 +165,11 @@ impl Area {
     pub(super) fn show(&self, map: &Tensor) -> Tensor {
         map.where_self(&self.shown, &map.zeros_like())
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few dozen cells")]
+fn cell_px(frame: Size, columns: usize, rows: usize) -> [f64; 2] {
+    [f64::from(frame.width) / columns as f64, f64::from(frame.height) / rows as f64]
 }
 
 fn plane(cells: &[bool], rows: usize, columns: usize) -> Tensor {

@@ -134,7 +134,7 @@ fn numbers_have_ranges_and_are_finite() {
     ETC/csflowd.toml: camera.top.retry_max_s: must be 0.01 to 3600, is inf
     ");
     let product = "bundle = \"tile.csflow\"\nthreshold = nan\nguard_band = -1\ndeadline_ms = 0\nmm_per_px = 0\n\
-        [regions]\nmap_threshold = -inf\nmin_area_px = -0.5\n";
+        [regions]\nmap_threshold = -0.1\nmin_area_px = -0.5\n";
     assert_snapshot!(refused_product(product), @"
     ETC/products/tile.toml: threshold: must be a finite number, is NaN
     ETC/products/tile.toml: guard_band: must be finite and at least 0, is -1

@@ -28,7 +28,7 @@ fn area(x: f64, y: f64, w: f64, h: f64) -> Area {
     let polygon = vec![[x, y], [x + w, y], [x + w, y + h], [x, y + h]];
     let shapes = Shapes { include: vec![polygon], ..Shapes::default() };
     let roi = Roi::new(Size { width: 64, height: 64 }, &shapes).unwrap();
-    Area::new(&roi, &grids(), Device::Cpu).unwrap()
+    Area::new(&roi, &grids(), ScoreKind::Mean, Device::Cpu).unwrap()
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {
@@ -134,7 +134,7 @@ fn an_roi_by_hand_and_one_too_small_for_the_coarser_scales() {
     let polygon = vec![[0.0, 0.0], [7.0, 0.0], [0.0, 7.0]];
     let shapes = Shapes { include: vec![polygon], ..Shapes::default() };
     let roi = Roi::new(Size { width: 64, height: 64 }, &shapes).unwrap();
-    let error = Area::new(&roi, &grids(), Device::Cpu).unwrap_err().to_string();
+    let error = Area::new(&roi, &grids(), ScoreKind::Mean, Device::Cpu).unwrap_err().to_string();
     assert!(
         error.starts_with("leaves no cell to inspect: the network's finest grid has 8x8 cells"),
         "{error}"
