@@ -33,7 +33,7 @@ What is printed, each with its exact or DeLong's 95 % limits where it has some:
   promise           the most overkill that the calibration allows, and whether these images agree
   AUPRO             share of each defect that is marked, over the share of good pixels that are,
                     up to 0.3 of these (Bergmann et al. 2020)
-  one cell          width and height of what the network sees as one: what is much smaller is hard to see
+  one cell          what the network sees as one: much smaller defects are hard to see
   defects hit       single defects of the masks (8-connected) that a region lies on, by their area
                     as a multiple of the area of one cell of the network
   false regions     regions on good images

@@ -158,7 +158,7 @@ fn images_that_the_threshold_rests_on_confirm_no_promise() {
 fn a_products_rules_hold_and_are_told() {
     let folder = folder();
     let at = folder.path();
-    let product = "bundle = \"part.csflow\"\nthreshold = 1e9\nmap_threshold = 0.25\nmin_area_px = 7\n\
+    let product = "bundle = \"part.csflow\"\nthreshold = 1e9\n[regions]\nmap_threshold = 0.25\nmin_area_px = 7\n\
         [roi]\nwidth = 96\nheight = 64\ninclude = [[[0, 0], [48, 0], [48, 64], [0, 64]]]\n";
     fs::write(at.join("part.toml"), product).unwrap();
     // Its defect lies to the right of the ROI.
