@@ -238,15 +238,15 @@ fn new_rules_wait_for_the_batch_in_hand_and_hold_for_every_later_one() {
 }
 
 /// The whole of a frame of this side.
-fn drawn_on(side: u32) -> Option<Arc<Roi>> {
-    Some(Arc::new(Roi::new(Size { width: side, height: side }, &Shapes::default()).unwrap()))
+fn drawn_on(side: u32) -> Arc<Roi> {
+    Arc::new(Roi::new(Size { width: side, height: side }, &Shapes::default()).unwrap())
 }
 
 #[test]
 fn an_roi_that_the_detector_cannot_take_over_leaves_nothing_judged_by_the_old_one() {
     for (side, reason) in [(FAILS_AT, Reason::ModelError), (LOST_AT, Reason::DeviceLost)] {
         let (rules_in, changes) = bounded(1);
-        rules_in.send(rules_with(10.0, drawn_on(side))).unwrap();
+        rules_in.send(rules_with(10.0, Some(drawn_on(side)))).unwrap();
         let run = run_with(&[5, 5], 2, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
         assert_eq!(run.outcomes(), [Outcome::NotInspected(reason); 2]);
         assert_eq!(run.batches, Vec::<Vec<u8>>::new(), "nothing is shown to the network");
@@ -254,8 +254,8 @@ fn an_roi_that_the_detector_cannot_take_over_leaves_nothing_judged_by_the_old_on
     }
     // It takes over the next one.
     let (rules_in, changes) = bounded(2);
-    rules_in.send(rules_with(10.0, drawn_on(FAILS_AT))).unwrap();
-    rules_in.send(rules_with(10.0, drawn_on(1))).unwrap();
+    rules_in.send(rules_with(10.0, Some(drawn_on(FAILS_AT)))).unwrap();
+    rules_in.send(rules_with(10.0, Some(drawn_on(1)))).unwrap();
     let run = run_with(&[5], 1, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
     assert_eq!(run.outcomes(), [Outcome::Good]);
 }
@@ -263,13 +263,13 @@ fn an_roi_that_the_detector_cannot_take_over_leaves_nothing_judged_by_the_old_on
 #[test]
 fn under_another_roi_the_calibration_says_nothing() {
     let (rules_in, changes) = bounded(1);
-    let other = rules_with(10.0, drawn_on(1));
+    let other = rules_with(10.0, Some(drawn_on(1)));
     assert!(!other.limits.is_calibrated && rules(10.0).limits.is_calibrated);
     rules_in.send(other).unwrap();
     let run = run_with(&[5], 1, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
     assert_eq!((run.answers[0].1.score, run.answers[0].1.p_value), (Some(5.0), None));
 
-    let product = Product { guard_band: None, roi: drawn_on(1), ..product(10.0) };
+    let product = Product { guard_band: None, roi: Some(drawn_on(1)), ..product(10.0) };
     let calibration = calibration().with_guard_band(0.5).unwrap();
     let band =
         |product: &Product| Limits::new(Some(product), &calibration, &whole()).unwrap().judge.guard_band();
@@ -282,7 +282,7 @@ fn under_another_roi_the_calibration_says_nothing() {
 fn a_frame_that_the_roi_is_not_drawn_on_is_never_good() {
     for (side, outcome) in [(1, Outcome::Good), (2, Outcome::NotInspected(Reason::FrameCorrupt))] {
         let (rules_in, changes) = bounded(1);
-        rules_in.send(rules_with(10.0, drawn_on(side))).unwrap();
+        rules_in.send(rules_with(10.0, Some(drawn_on(side)))).unwrap();
         let run = run_with(&[5, 5], 4, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
         assert_eq!(run.outcomes(), [outcome; 2], "drawn on {side}x{side}");
         assert!(run.answers.iter().all(|(_, judgement)| judgement.recipe.is_some()));

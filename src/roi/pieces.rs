@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_piece_is_whole_whatever_its_shape() {
         // A comb whose teeth meet in its last row, and a dot between them.
-        let comb = |x: usize, y: usize| (x % 4 == 0 && x < 33 || y == 19) && (x < 33);
+        let comb = |x: usize, y: usize| (y == 19 || x.is_multiple_of(4)) && x < 33;
         let mask = |is_dot: bool| -> Vec<bool> {
             (0..800).map(|i| comb(i % 40, i / 40) || is_dot && i == 5 * 40 + 6).collect()
         };

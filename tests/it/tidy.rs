@@ -36,6 +36,7 @@ impl Source {
 
     fn is_test(&self) -> bool {
         ["/tests.rs", "/samples.rs"].iter().any(|end| self.path.ends_with(end))
+            || self.path.contains("/tests/")
     }
 
     /// Without comments and unit tests.

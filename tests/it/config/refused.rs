@@ -140,7 +140,7 @@ fn numbers_have_ranges_and_are_finite() {
     ETC/products/tile.toml: guard_band: must be finite and at least 0, is -1
     ETC/products/tile.toml: deadline_ms: must be 1 to 60000, is 0
     ETC/products/tile.toml: mm_per_px: must be 0.000001 to 1000, is 0
-    ETC/products/tile.toml: regions.map_threshold: must be a finite number, is -inf
+    ETC/products/tile.toml: regions.map_threshold: must be finite and at least 0, is -0.1
     ETC/products/tile.toml: regions.min_area_px: must be finite and at least 0, is -0.5
     ");
 }

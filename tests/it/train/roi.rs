@@ -20,7 +20,8 @@ fn the_bundle_belongs_to_the_products_roi_and_scores_what_lies_in_it() {
     fs::write(place.join("part.toml"), PRODUCT).unwrap();
     let scoring = ["--product", "part.toml", "--score", "top:10%", "--fusion", "normalised"];
     let output = run(place, &[&TRAIN[..], &scoring].concat());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("ROI: 100 % of its pixels lie in the "), "{told}");
 
     let (manifest, _) = taken_apart(&place.join("part.csflow"));
     let found = &manifest["scoring"];
@@ -50,6 +51,11 @@ fn the_bundle_belongs_to_the_products_roi_and_scores_what_lies_in_it() {
     let evaluate =
         ["evaluate", "--bundle", "part.csflow", "--product", "part.toml", "--data", "parts", "--json"];
     assert!(json(&evaluate)["auroc"].is_number());
+
+    let calibrate =
+        ["calibrate", "--bundle", "part.csflow", "--product", "part.toml", "--out", "more.csflow", "--json"];
+    let found = json(&[&calibrate[..], &["--data", "parts/test/good", "--force"]].concat());
+    assert_eq!(found["roi"]["inspected"], 1.0, "{found}");
 
     a_station_runs_with_it(place);
 
@@ -110,8 +116,18 @@ fn what_does_not_fit_is_told_before_anything_takes_long() {
         78,
         "the product's ROI leaves no cell to inspect",
     );
+    let dot = "include = [[[100, 100], [102, 100], [102, 102], [100, 102]], ";
+    fs::write(place.join("dot.toml"), PRODUCT.replace("include = [", dot)).unwrap();
+    assert_refused(
+        place,
+        &train(&["--product", "dot.toml"]),
+        78,
+        "the product's ROI has a piece that nobody would inspect, 2x2 px around (101, 101)",
+    );
     let expected = "absent.toml: no such file or directory";
     assert_refused(place, &train(&["--product", "absent.toml"]), 78, expected);
     assert_refused(place, &train(&["--positions", "on"]), 66, "and 8 are needed at least");
+    let expected = "note: --fusion and --positions shape the map alone: the mean does not look at it";
+    assert_refused(place, &train(&["--positions", "on"]), 66, expected);
     assert!(!place.join("part.csflow").exists());
 }
