@@ -50,14 +50,14 @@ use crate::model::preprocess::Preprocess;
 use crate::model::preset::{Preset, Schedule};
 use crate::model::score::method::Method;
 use crate::model::score::scoring::Scoring;
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 use crate::roi::Roi;
 use crate::train::augment::Augment;
 use crate::train::extract::Extraction;
 use crate::train::held_out::Judged;
 use crate::train::images::GoodImages;
 use crate::train::optimise::Outcome;
-use crate::train::outliers::Outlier;
+use crate::train::outliers::{Outlier, Scale};
 use crate::train::record::Record;
 use crate::train::saved::Saved;
 use crate::train::start::Start;
@@ -179,12 +179,16 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
         saved.remove();
     }
     let map_threshold = calibration.map_threshold;
-    let outliers = outliers::show(&mut engine, far, &good.files, &options.outliers, map_threshold, clock)?;
+    let shown = outliers::show(&mut engine, &far, &good.files, &options.outliers, map_threshold, clock);
+    if let Err(error) = shown {
+        // The bundle is there and whole.
+        say(&format!("warning: the bundle is written, but not all pictures of outliers: {error:#}"));
+    }
     Ok(Summary {
         outcome,
         scoring: manifest.scoring,
         calibration,
-        outliers,
+        outliers: far,
         feature_time: extracted.since(began),
         training_time: trained.since(extracted),
         total_time: clock.now().since(began),
@@ -220,7 +224,7 @@ fn train(
     }
 }
 
-/// Images that lie far out among those that were used alike.
+/// Images that lie far out among those that were used alike, worst first.
 fn outliers(
     work: &Work<'_>,
     division: &Use,
@@ -228,12 +232,14 @@ fn outliers(
     judged: &[Judged],
 ) -> anyhow::Result<Vec<Outlier>> {
     let scores = division.calibrating().into_iter().zip(judged).map(|(image, judged)| (image, judged.score));
-    let mut far = outliers::find(&scores.collect::<Vec<_>>());
+    let scale = Scale::of(&engine.network().scorer);
+    let mut far = outliers::find(&scores.collect::<Vec<_>>(), scale);
     if let Use::HoldOut(Division { trained_on, watched, .. }) = division {
         for images in [trained_on, watched] {
-            far.extend(outliers::find(&outliers::known_scores(engine, work.features, images)?));
+            far.extend(outliers::find(&outliers::known_scores(engine, work.features, images)?, scale));
         }
     }
+    far.sort_by(|one, other| other.far.total_cmp(&one.far));
     Ok(far)
 }
 

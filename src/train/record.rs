@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::calibrate::evidence::{Evidence, Obtained, Sample};
 use crate::dataset::division::Division;
+use crate::engine::LIBTORCH;
 use crate::model::bundle::provenance::{Fingerprints, Provenance};
 use crate::model::preset::Schedule;
 use crate::train::Options;
@@ -102,7 +103,7 @@ impl Record<'_> {
             backbone_sha256: start.backbone_sha256.clone(),
             command: options.command.clone(),
             software: concat!("csflowd ", env!("CARGO_PKG_VERSION")).to_owned(),
-            libtorch: "2.11.0".to_owned(),
+            libtorch: LIBTORCH.to_owned(),
             created: created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             fingerprints: Fingerprints {
                 trained_on: good.fingerprints(trained_on),
