@@ -23,10 +23,10 @@ pub mod optimise;
 pub mod outliers;
 pub mod parameters;
 pub mod record;
-pub mod repeats;
 pub mod saved;
 pub mod scoring;
 pub mod start;
+pub mod suspects;
 pub mod use_of;
 pub mod work;
 
@@ -45,7 +45,7 @@ use crate::dataset::division::Division;
 use crate::engine::Engine;
 use crate::model::architecture::Architecture;
 use crate::model::bundle::manifest::Manifest;
-use crate::model::bundle::writing;
+use crate::model::bundle::{self, writing};
 use crate::model::preprocess::Preprocess;
 use crate::model::preset::{Preset, Schedule};
 use crate::model::score::method::Method;
@@ -127,7 +127,7 @@ pub struct Summary {
 pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::Result<Summary> {
     let began = clock.now();
     // Whatever can be wrong with the input is found here, before anything takes long.
-    destination::check(&options.out)?;
+    bundle::destination::check(&options.out)?;
     let files = dataset::training_images(&options.data)?;
     let start = Start::new(options)?;
     let area = scoring::area(options.roi.as_deref(), &start.architecture)?;
@@ -135,7 +135,7 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     let division = Use::of(&good, start.base.as_ref(), options)?;
     options.method.check(division.watched())?;
     let (target, shortfall) = division.target(&good, options)?;
-    division.tell(&good, target);
+    division.tell(&good, target, options);
     let data_sha256 = dataset::data_sha256(&options.data, &good.files)?;
     let record =
         Record { options, start: &start, good: &good, division: &division, data_sha256: &data_sha256 };
@@ -165,7 +165,7 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     let calibration = calibrate::calibrate(&record.evidence(&judged), target, shortfall)?;
     let (pictures, self_test) = held_out::self_test(&engine, &good.files(&division.calibrating()))?;
     let far = outliers(&work, &division, &engine, &judged)?;
-    let created = jiff::Timestamp::try_from(clock.now().utc)?;
+    let created = clock.now().rfc3339()?;
     let manifest = Manifest {
         architecture: start.architecture.clone(),
         preprocess: Preprocess::known(),

@@ -70,8 +70,8 @@ impl Record<'_> {
         Evidence { samples: division.calibrating().into_iter().zip(judged).map(sample).collect(), obtained }
     }
 
-    /// Where the bundle came from; `created` is now.
-    pub fn provenance(&self, outcome: &Outcome, created: jiff::Timestamp) -> Provenance {
+    /// Where the bundle came from; `created` is now, in RFC 3339.
+    pub fn provenance(&self, outcome: &Outcome, created: String) -> Provenance {
         let Self { options, start, good, division, data_sha256 } = *self;
         let all: Vec<usize> = (0..good.files.len()).collect();
         let (trained_on, watched, held_out, folds) = match division {
@@ -104,7 +104,7 @@ impl Record<'_> {
             command: options.command.clone(),
             software: concat!("csflowd ", env!("CARGO_PKG_VERSION")).to_owned(),
             libtorch: LIBTORCH.to_owned(),
-            created: created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            created,
             fingerprints: Fingerprints {
                 trained_on: good.fingerprints(trained_on),
                 watched: good.fingerprints(watched),

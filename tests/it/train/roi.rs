@@ -18,7 +18,7 @@ fn the_bundle_belongs_to_the_products_roi_and_scores_what_lies_in_it() {
     let place = folder.path();
     draw(&place.join("parts"), 30, 160);
     fs::write(place.join("part.toml"), PRODUCT).unwrap();
-    let scoring = ["--folds", "0", "--product", "part.toml", "--score", "top:10%", "--fusion", "normalised"];
+    let scoring = ["--product", "part.toml", "--score", "top:10%", "--fusion", "normalised"];
     let output = run(place, &[&TRAIN[..], &scoring].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
