@@ -19,6 +19,11 @@ impl Moment {
     pub fn since(self, earlier: Moment) -> Duration {
         self.mono.saturating_sub(earlier.mono)
     }
+
+    /// The UTC half as files keep it: RFC 3339, to the second. An error if no calendar holds it.
+    pub fn rfc3339(self) -> Result<String, jiff::Error> {
+        Ok(jiff::Timestamp::try_from(self.utc)?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    }
 }
 
 /// Where the stages take the time from.
@@ -43,5 +48,20 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     fn now(&self) -> Moment {
         Moment { mono: self.start.elapsed(), utc: SystemTime::now() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_keep_the_time_to_the_second() {
+        let moment = |seconds: u64| Moment {
+            mono: Duration::ZERO,
+            utc: SystemTime::UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 999),
+        };
+        assert_eq!(moment(951_782_400).rfc3339().unwrap(), "2000-02-29T00:00:00Z");
+        assert!(moment(1 << 40).rfc3339().is_err());
     }
 }

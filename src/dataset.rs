@@ -8,6 +8,7 @@ pub mod good;
 pub mod groups;
 pub mod likeness;
 mod listing;
+pub mod parts;
 pub mod repeats;
 
 use std::collections::BTreeSet;

@@ -53,6 +53,13 @@ pub fn read(path: &Path, format: PixelFormat) -> Result<(Size, Vec<u8>), ImageFi
     Ok((size, pixels))
 }
 
+/// The picture in `path` as [`read`] gives it for [`PixelFormat::Rgb8`], and its [`fingerprint`].
+pub fn read_known(path: &Path) -> Result<(Size, Vec<u8>, String), ImageFileError> {
+    let (size, pixels) = read(path, PixelFormat::Rgb8)?;
+    let fingerprint = fingerprint(size, &pixels);
+    Ok((size, pixels, fingerprint))
+}
+
 /// What a picture is known by, in 16 hex digits: the same picture in another file or format is the same picture.
 /// `rgb` are its pixels as [`read`] gives them for [`PixelFormat::Rgb8`].
 pub fn fingerprint(size: Size, rgb: &[u8]) -> String {

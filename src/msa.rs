@@ -26,22 +26,25 @@ use crate::verdict::Judge;
 /// A part at the threshold is called OK in no more than one of a hundred captures.
 const GUARD_CONFIDENCE: f64 = 0.99;
 
-/// Judges every capture and says how far they agree. `progress` is told how many are done.
+/// Judges every capture and says how far they agree. `is_seen` says by its fingerprint whether the network knows a
+/// picture from training; `progress` is told how many are done.
 pub fn run(
     detector: &mut dyn Detector,
     judge: &Judge,
     repeated: &[Repeated],
+    is_seen: &dyn Fn(&str) -> bool,
     progress: &mut dyn FnMut(usize),
     clock: &dyn Clock,
 ) -> anyhow::Result<Study> {
     let mut seen = BTreeSet::new();
-    let (mut captures, mut copies) = (0, 0);
+    let (mut captures, mut copies, mut seen_in_training) = (0, 0, 0);
     let mut parts = Vec::with_capacity(repeated.len());
     for one in repeated {
         let (mut scores, mut outcomes) = (Vec::new(), Vec::new());
         for path in &one.captures {
-            let (size, pixels) = image_file::read(path, PixelFormat::Rgb8)?;
-            copies += usize::from(!seen.insert(image_file::fingerprint(size, &pixels)));
+            let (size, pixels, fingerprint) = image_file::read_known(path)?;
+            seen_in_training += usize::from(is_seen(&fingerprint));
+            copies += usize::from(!seen.insert(fingerprint));
             let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
             let measured = detector
                 .measure_one(picture, clock)
@@ -57,7 +60,7 @@ pub fn run(
         parts.iter().filter(|part| part.one.is_good && !part.scores.is_empty()).count() >= 2,
         "the network gives the good parts no finite score: there is nothing to analyse"
     );
-    study(judge, &parts, copies)
+    Ok(Study { copies, seen_in_training, ..study(judge, &parts)? })
 }
 
 /// A part and what was said of its captures.
@@ -74,7 +77,7 @@ impl Rated<'_> {
     }
 }
 
-fn study(judge: &Judge, parts: &[Rated<'_>], copies: usize) -> anyhow::Result<Study> {
+fn study(judge: &Judge, parts: &[Rated<'_>]) -> anyhow::Result<Study> {
     let threshold = judge.threshold().get();
     let of = |keep: &dyn Fn(&Rated<'_>) -> bool| -> Vec<&[f64]> {
         parts.iter().filter(|part| keep(part)).map(|part| part.scores.as_slice()).collect()
@@ -95,7 +98,8 @@ fn study(judge: &Judge, parts: &[Rated<'_>], copies: usize) -> anyhow::Result<St
         good_parts: good.len(),
         defective_parts: parts.len() - good.len(),
         captures: ratings.iter().map(|part| part.outcomes.len()).sum(),
-        copies,
+        copies: 0,
+        seen_in_training: 0,
         repeatability,
         repeatability_good: Repeatability::pooled(&good),
         repeatability_defective: Repeatability::pooled(&of(&|part| !part.one.is_good)),

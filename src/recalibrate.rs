@@ -24,11 +24,10 @@ use crate::frame::{Picture, PixelFormat};
 use crate::image_file;
 use crate::model::bundle::manifest::Manifest;
 use crate::model::bundle::roi::CalibratedRoi;
-use crate::model::bundle::{Bundle, writing};
+use crate::model::bundle::{Bundle, destination, writing};
 use crate::progress::Progress;
-use crate::recalibrate::pictures::{Chosen, NewPicture};
+use crate::recalibrate::pictures::{Chosen, Held, NewPicture};
 use crate::recalibrate::report::{Report, Taken};
-use crate::train::destination;
 
 /// What to change, and where.
 #[derive(Clone, Debug)]
@@ -81,24 +80,37 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
             None => calibrated.check_alone()?,
             Some(product) => calibrated.check_anew(product.roi.as_deref(), options.replace, &product.file)?,
         }
-        let known = if options.replace { Vec::new() } else { before.images().into_iter().collect() };
+        let held = if options.replace { Held::default() } else { held(before) };
         let chosen =
-            pictures::choose(&files, options.group_by.as_deref(), &known, &bundle.manifest.provenance)?;
+            pictures::choose(&files, options.group_by.as_deref(), &held, &bundle.manifest.provenance)?;
         if shortfall == Shortfall::Refuse {
             // Known before the network looks at anything.
-            let kept = before.parts.iter().filter(|_| !options.replace).map(|part| &part.part);
-            let parts: BTreeSet<&String> = kept.chain(chosen.new.iter().map(|new| &new.part)).collect();
+            let new = chosen.new.iter().map(|new| new.part.as_str());
+            let parts: BTreeSet<&str> = held.parts.iter().copied().chain(new).collect();
             check_carried(parts.len(), target)?;
         }
         let roi = options.product.as_ref().and_then(|product| product.roi.as_deref());
-        let mut engine = Engine::load(&bundle, options.device)?;
-        engine.set_roi(roi)?;
         inspected = roi.map(|roi| calibrated.inspected(roi));
-        samples = measure(&mut engine, &chosen.new, clock)?;
-        scoring.roi_sha256 = roi.map(|roi| roi.sha256().to_owned());
-        taken = Some(tally(&folder, &files, &chosen));
+        if options.replace || !chosen.new.is_empty() {
+            let mut engine = Engine::load(&bundle, options.device)?;
+            engine.set_roi(roi)?;
+            samples = measure(&mut engine, &chosen.new, clock)?;
+            scoring.roi_sha256 = roi.map(|roi| roi.sha256().to_owned());
+        }
+        taken = Some(tally(&folder, &files, &chosen, &held));
     }
-    let at = jiff::Timestamp::try_from(clock.now().utc)?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let is_changed = options.replace
+        || !samples.is_empty()
+        || target != before.target()
+        || guard_band != before.guard_band;
+    if !is_changed {
+        // Another file is a copy of this one, and this one need not be written.
+        if let Some(out) = &options.out {
+            writing::rewrite(&options.bundle, &bundle.sha256, &bundle.manifest, out)?;
+        }
+        return Ok(report(options, before, before, taken, options.out.as_ref()));
+    }
+    let at = clock.now().rfc3339()?;
     let after = before.renewed(&Renewal {
         samples: &samples,
         replace: options.replace,
@@ -142,7 +154,12 @@ fn measure(engine: &mut Engine, pictures: &[NewPicture], clock: &dyn Clock) -> a
     Ok(samples)
 }
 
-fn tally(folder: &Path, files: &[PathBuf], chosen: &Chosen) -> Taken {
+fn held(calibration: &Calibration) -> Held<'_> {
+    let parts = calibration.parts.iter().map(|part| part.part.as_str()).collect();
+    Held { images: calibration.images(), parts }
+}
+
+fn tally(folder: &Path, files: &[PathBuf], chosen: &Chosen, held: &Held<'_>) -> Taken {
     Taken {
         folder: folder.display().to_string(),
         images: files.len(),
@@ -150,6 +167,8 @@ fn tally(folder: &Path, files: &[PathBuf], chosen: &Chosen) -> Taken {
         repeated: chosen.repeated,
         added: chosen.new.len(),
         parts_added: 0,
+        joined: chosen.new.iter().filter(|new| held.parts.contains(new.part.as_str())).count(),
+        alike: chosen.alike,
     }
 }
 

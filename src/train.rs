@@ -23,10 +23,10 @@ pub mod optimise;
 pub mod outliers;
 pub mod parameters;
 pub mod record;
-pub mod repeats;
 pub mod saved;
 pub mod scoring;
 pub mod start;
+pub mod suspects;
 pub mod use_of;
 pub mod work;
 
@@ -45,19 +45,19 @@ use crate::dataset::division::Division;
 use crate::engine::Engine;
 use crate::model::architecture::Architecture;
 use crate::model::bundle::manifest::Manifest;
-use crate::model::bundle::writing;
+use crate::model::bundle::{self, writing};
 use crate::model::preprocess::Preprocess;
 use crate::model::preset::{Preset, Schedule};
 use crate::model::score::method::Method;
 use crate::model::score::scoring::Scoring;
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 use crate::roi::Roi;
 use crate::train::augment::Augment;
 use crate::train::extract::Extraction;
 use crate::train::held_out::Judged;
 use crate::train::images::GoodImages;
 use crate::train::optimise::Outcome;
-use crate::train::outliers::Outlier;
+use crate::train::outliers::{Outlier, Scale};
 use crate::train::record::Record;
 use crate::train::saved::Saved;
 use crate::train::start::Start;
@@ -127,7 +127,7 @@ pub struct Summary {
 pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::Result<Summary> {
     let began = clock.now();
     // Whatever can be wrong with the input is found here, before anything takes long.
-    destination::check(&options.out)?;
+    bundle::destination::check(&options.out)?;
     let files = dataset::training_images(&options.data)?;
     let start = Start::new(options)?;
     let area = scoring::area(options, &start.architecture)?;
@@ -135,7 +135,7 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     let division = Use::of(&good, start.base.as_ref(), options)?;
     options.method.check(division.watched())?;
     let (target, shortfall) = division.target(&good, options)?;
-    division.tell(&good, target);
+    division.tell(&good, target, options);
     let data_sha256 = dataset::data_sha256(&options.data, &good.files)?;
     let record =
         Record { options, start: &start, good: &good, division: &division, data_sha256: &data_sha256 };
@@ -165,7 +165,7 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     let calibration = calibrate::calibrate(&record.evidence(&judged), target, shortfall)?;
     let (pictures, self_test) = held_out::self_test(&engine, &good.files(&division.calibrating()))?;
     let far = outliers(&work, &division, &engine, &judged)?;
-    let created = jiff::Timestamp::try_from(clock.now().utc)?;
+    let created = clock.now().rfc3339()?;
     let manifest = Manifest {
         architecture: start.architecture.clone(),
         preprocess: Preprocess::known(),
@@ -179,12 +179,16 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
         saved.remove();
     }
     let map_threshold = calibration.map_threshold;
-    let outliers = outliers::show(&mut engine, far, &good.files, &options.outliers, map_threshold, clock)?;
+    let shown = outliers::show(&mut engine, &far, &good.files, &options.outliers, map_threshold, clock);
+    if let Err(error) = shown {
+        // The bundle is there and whole.
+        say(&format!("warning: the bundle is written, but not all pictures of outliers: {error:#}"));
+    }
     Ok(Summary {
         outcome,
         scoring: manifest.scoring,
         calibration,
-        outliers,
+        outliers: far,
         feature_time: extracted.since(began),
         training_time: trained.since(extracted),
         total_time: clock.now().since(began),
@@ -220,7 +224,7 @@ fn train(
     }
 }
 
-/// Images that lie far out among those that were used alike.
+/// Images that lie far out among those that were used alike, worst first.
 fn outliers(
     work: &Work<'_>,
     division: &Use,
@@ -228,12 +232,14 @@ fn outliers(
     judged: &[Judged],
 ) -> anyhow::Result<Vec<Outlier>> {
     let scores = division.calibrating().into_iter().zip(judged).map(|(image, judged)| (image, judged.score));
-    let mut far = outliers::find(&scores.collect::<Vec<_>>());
+    let scale = Scale::of(&engine.network().scorer);
+    let mut far = outliers::find(&scores.collect::<Vec<_>>(), scale);
     if let Use::HoldOut(Division { trained_on, watched, .. }) = division {
         for images in [trained_on, watched] {
-            far.extend(outliers::find(&outliers::known_scores(engine, work.features, images)?));
+            far.extend(outliers::find(&outliers::known_scores(engine, work.features, images)?, scale));
         }
     }
+    far.sort_by(|one, other| other.far.total_cmp(&one.far));
     Ok(far)
 }
 

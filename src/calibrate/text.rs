@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::calibrate::evidence::Obtained;
 use crate::calibrate::share::{Bound, Percent};
+use crate::calibrate::tail::{Estimate, LEVEL, Tail};
 use crate::calibrate::{Calibration, Guarantee};
 
 impl fmt::Display for Calibration {
@@ -36,5 +37,24 @@ impl fmt::Display for Calibration {
             write!(f, "; guard band {band:.6}: {in_band} of the {n} lie in it and are not decidable")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Estimate { value, low, high }, wanted) = (self.overkill, self.threshold_for_target);
+        write!(
+            f,
+            "by a Pareto tail through the {} highest scores, an estimate and no guarantee: overkill {} ({level}: {} to \
+             {}); the target by a threshold of {:.6} ({level}: {:.6} to {:.6})",
+            self.exceedances,
+            Percent(value),
+            Percent(low),
+            Percent(high),
+            wanted.value,
+            wanted.low,
+            wanted.high,
+            level = Percent(LEVEL),
+        )
     }
 }

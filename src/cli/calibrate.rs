@@ -23,6 +23,8 @@ lots and days, and do not pick. The bundle keeps their scores, so --data may be 
 Parts needed for a target at 95 % confidence: 5 %: 59, 2 %: 149, 1 %: 299, 0.5 %: 598, 0.2 %: 1497, 0.1 %: 2995. A target \
 that there are too few parts for is refused with exit code 66.
 
+Images of --data that look like one part count as one, as in training. A picture that is in the bundle already counts once, and one that the network was trained on is refused, if its pixels are the very same. Not noticed are: a picture that was saved again with loss, cropped or scaled; another picture of a part that the network was trained on; another picture of a part that came with an earlier --data, unless its name says so. With --group-by a part's name stands for that part for good: a name that comes again in a later call joins the part that is there, so names that start anew each day make many parts one. How many images joined is told.
+
 A bundle that was trained with folds keeps scores of the folds' networks. Their bound rests on the assumption that the \
 final network scores new parts as they do, and is marked so, until --replace puts held-out parts in their place.
 

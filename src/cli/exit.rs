@@ -15,6 +15,7 @@ use crate::evaluate::check::OddSize;
 use crate::evaluate::pixels::MaskError;
 use crate::image_file::ImageFileError;
 use crate::model::bundle::BundleError;
+use crate::model::bundle::destination::DestinationError;
 use crate::model::bundle::roi::RoiError;
 use crate::model::score::method::MethodError;
 use crate::model::weights::WeightsError;
@@ -44,7 +45,7 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<TrainError>() {
         return Some(match error {
-            TrainError::Out { .. } | TrainError::NoRoom { .. } | TrainError::KeepState { .. } => IO,
+            TrainError::NoRoom { .. } | TrainError::KeepState { .. } => IO,
             TrainError::NoWeights { .. }
             | TrainError::RoiSize { .. }
             | TrainError::From { .. }
@@ -55,6 +56,9 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
             TrainError::Stopped { .. } | TrainError::Interrupted { .. } => INTERRUPTED,
             TrainError::Diverged { .. } => SOFTWARE,
         });
+    }
+    if cause.is::<DestinationError>() {
+        return Some(IO);
     }
     if let Some(error) = cause.downcast_ref::<CalibrateError>() {
         return Some(match error {

@@ -52,13 +52,15 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let parts = dataset::repeats::repeats(&arguments.data, arguments.group_by.as_deref())?;
-    let Station { mut engine, limits, .. } = arguments.product.load(&arguments.bundle, arguments.device)?;
+    let Station { bundle, mut engine, limits, .. } =
+        arguments.product.load(&arguments.bundle, arguments.device)?;
     let captures = parts.iter().map(|part| part.captures.len()).sum();
     let mut progress = Progress::start("captures", captures);
     let study = msa::run(
         &mut engine,
         &limits.judge,
         &parts,
+        &|fingerprint| bundle.manifest.provenance.was_seen(fingerprint),
         &mut |done| progress.set(done, ""),
         &SystemClock::start(),
     )?;
@@ -69,11 +71,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     print(&study.to_string())?;
     if let Some(band) = study.proposed_guard_band {
-        let bundle = arguments.bundle.display();
-        print(&format!(
-            "to set it             csflowd calibrate --bundle {bundle} --guard-band {:.6}",
-            band.value
-        ))?;
+        let band = band.rounded_up();
+        let calibrated = bundle.manifest.calibration.guard_band;
+        // The product's file goes before the bundle.
+        let how = if limits.judge.guard_band() == calibrated {
+            format!("csflowd calibrate --bundle {} --guard-band {band:.6}", arguments.bundle.display())
+        } else {
+            format!("guard_band = {band:.6} in the file of --product, whose own holds and not the bundle's")
+        };
+        print(&format!("to set it             {how}"))?;
     }
     Ok(exit::OK)
 }

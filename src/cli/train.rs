@@ -52,10 +52,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE.csflow")]
     from: Option<PathBuf>,
     /// File names name the part before the last SEPARATOR: images of one part stay together
+    ///
+    /// Without it images of one part are told by equal pixels and by their looks alone. A part under quite another light,
+    /// turned or moved is not noticed, and a threshold from images of parts that were trained on is too low. Names must be
+    /// unique: one that starts anew each day makes many parts one.
     #[arg(long, value_name = "SEPARATOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     group_by: Option<String>,
     /// Judge each of K folds by a network trained on the others; 0 holds a fifth of the images out instead
-    /// [default: 5 below 200 images, else 0]
+    /// [default: 5 below 200 images, else 0; 0 too if --from has seen any of them]
     #[arg(long, value_name = "K", value_parser = folds)]
     folds: Option<usize>,
     /// Changes that a good part may show, such as flip-h,flip-v,rotate=3,brightness=5%

@@ -24,16 +24,18 @@ pub struct Division {
 }
 
 impl Division {
-    /// Divides all images of `groups`. Those for which `is_seen` holds are never held out, and neither is the rest
-    /// of their groups.
+    /// Divides all images of `groups`. Those for which `is_seen` holds are trained on, never watched or held out, and
+    /// so is the rest of their groups: an image that the network knows tells neither when to stop nor what new parts
+    /// score. Of the unseen ones at least half are left to learn from.
     pub fn of(groups: &Groups, images: usize, is_seen: &dyn Fn(usize) -> bool, seed: u64) -> Self {
         let all: Vec<usize> = (0..images).collect();
         let (seen, unseen): (Vec<_>, Vec<_>) =
             groups.divide(&all).into_iter().partition(|group| group.iter().any(|&image| is_seen(image)));
-        let wanted = share(images, HELD_OUT).max(MIN_HELD_OUT).min(images / 2);
+        let new: usize = unseen.iter().map(Vec::len).sum();
+        let wanted = share(images, HELD_OUT).max(MIN_HELD_OUT).min(new / 2);
         let (held_out, rest) = take(unseen, wanted, seed);
-        let rest = sorted(&[rest, seen].concat());
-        let (trained_on, watched) = watch(groups, &rest, seed.wrapping_add(1));
+        let (trained_on, watched) = watch(groups, &sorted(&rest), seed.wrapping_add(1));
+        let trained_on = sorted(&[vec![trained_on], seen].concat());
         Self { trained_on, watched, held_out: sorted(&held_out) }
     }
 }
@@ -142,9 +144,21 @@ mod tests {
         let groups = Groups::new(40, [(0, 39)]);
         let division = Division::of(&groups, 40, &|image| image < 30, 3);
         assert!(division.held_out.iter().all(|image| (30..39).contains(image)), "{division:?}");
-        assert_eq!(division.held_out.len(), 8);
+        // Half of the nine that are left.
+        assert_eq!(division.held_out.len(), 4);
         let all_seen = Division::of(&groups, 40, &|_| true, 3);
         assert!(all_seen.held_out.is_empty());
+    }
+
+    #[test]
+    fn of_images_that_join_old_ones_half_are_learnt_from_and_none_of_the_old_are_watched() {
+        // 500 old images, then new ones.
+        for (new, expected) in [(24, [512, 0, 12]), (100, [545, 5, 50]), (1000, [1130, 70, 300])] {
+            let Division { trained_on, watched, held_out } =
+                Division::of(&alone(500 + new), 500 + new, &|image| image < 500, 3);
+            assert_eq!([trained_on.len(), watched.len(), held_out.len()], expected, "{new} new images");
+            assert!(watched.iter().chain(&held_out).all(|&image| image >= 500));
+        }
     }
 
     #[test]

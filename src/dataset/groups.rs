@@ -10,20 +10,45 @@ pub struct Groups {
     count: usize,
 }
 
+/// Groups while pairs are still found.
+#[derive(Debug)]
+pub struct Growing {
+    parent: Vec<usize>,
+    /// Images of the group that each root leads.
+    size: Vec<usize>,
+}
+
+impl Growing {
+    pub fn new(n: usize) -> Self {
+        Self { parent: (0..n).collect(), size: vec![1; n] }
+    }
+
+    /// Joins the groups of two images: the size of the new one, or none if they were one already.
+    pub fn join(&mut self, one: usize, other: usize) -> Option<usize> {
+        let (one, other) = (root(&mut self.parent, one), root(&mut self.parent, other));
+        if one == other {
+            return None;
+        }
+        // The first image leads its group.
+        let (first, second) = (one.min(other), one.max(other));
+        self.parent[second] = first;
+        self.size[first] += self.size[second];
+        Some(self.size[first])
+    }
+}
+
 impl Groups {
     /// Groups of `n` images, of which those of each pair, and of each chain of pairs, belong together.
     pub fn new(n: usize, pairs: impl IntoIterator<Item = (usize, usize)>) -> Self {
-        let mut parent: Vec<usize> = (0..n).collect();
+        let mut growing = Growing::new(n);
         for (one, other) in pairs {
-            let (one, other) = (root(&mut parent, one), root(&mut parent, other));
-            // The first image leads its group.
-            parent[one.max(other)] = one.min(other);
+            growing.join(one, other);
         }
         let mut numbers = HashMap::new();
         let of_image: Vec<usize> = (0..n)
             .map(|image| {
                 let next = numbers.len();
-                *numbers.entry(root(&mut parent, image)).or_insert(next)
+                *numbers.entry(root(&mut growing.parent, image)).or_insert(next)
             })
             .collect();
         Self { of_image, count: numbers.len() }
@@ -93,6 +118,11 @@ mod tests {
         assert_eq!((groups.count(), groups.largest()), (4, 3));
         assert_eq!(groups.divide(&[6, 5, 1, 3]), [vec![6], vec![1], vec![5, 3]]);
         assert_eq!(Groups::new(0, []).largest(), 0);
+        let mut growing = Growing::new(4);
+        assert_eq!(
+            [(2, 0), (3, 1), (0, 2), (3, 2)].map(|(a, b)| growing.join(a, b)),
+            [Some(2), Some(2), None, Some(4)]
+        );
     }
 
     #[test]

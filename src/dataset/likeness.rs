@@ -4,6 +4,7 @@
 //! 16 x 16 fields, freed of its own brightness and contrast, and the mean of all pictures is subtracted. What is left
 //! is what this part has and the others have not, and its correlation tells.
 
+use crate::dataset::groups::Growing;
 use crate::frame::Picture;
 
 /// Fields in each direction.
@@ -16,6 +17,11 @@ const LANES: usize = 8;
 /// parts were taken under several exposures, 96 % of the pairs found are of one part by their numbers; of the drawn
 /// parts of `csflowd synth` no two are taken for one, and a noisy, brightened copy of each is found.
 const SAME_PART: f32 = 0.975;
+
+/// Pictures that look alike are taken for one part only if no more than a quarter of all, or ten, would be one: parts
+/// of some products look the same, and nothing could be held out.
+const LARGEST_GROUP: usize = 4;
+const ALWAYS_ALLOWED: usize = 10;
 
 /// A picture as it is compared: zero mean and unit norm, or all zero if it shows nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,30 +61,46 @@ impl Thumbnail {
     }
 }
 
-/// Pairs of positions, the smaller first, of pictures that show one part.
-///
-/// It compares each with each: 10,000 pictures take seconds.
-pub fn near_duplicates(thumbnails: &[Thumbnail]) -> Vec<(usize, usize)> {
-    let remainders = remainders(thumbnails, &mean(thumbnails));
-    let mut pairs = Vec::new();
-    for (i, one) in remainders.iter().enumerate() {
-        let others = remainders.iter().enumerate().skip(i + 1);
-        pairs.extend(others.filter(|(_, other)| dot(one, other) > SAME_PART).map(|(j, _)| (i, j)));
-    }
-    pairs
+/// Pictures that look like one part, by their positions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alike {
+    /// How many pairs of pictures do.
+    pub pairs: usize,
+    /// Of those pairs as many as it takes to link the pictures of each part, the smaller position first.
+    pub links: Vec<(usize, usize)>,
 }
 
-/// Pairs of a position in `ours` and one in `others`, of pictures that show one part. What all have in common is
-/// taken from `ours`.
+/// Pictures that show one part, but for those that are the `same`: None if pictures are too much alike to tell.
+///
+/// It compares each with each: 10,000 pictures take seconds.
+pub fn near_duplicates(thumbnails: &[Thumbnail], same: &dyn Fn(usize, usize) -> bool) -> Option<Alike> {
+    let remainders = remainders(thumbnails, &mean(thumbnails));
+    let allowed = ALWAYS_ALLOWED.max(thumbnails.len() / LARGEST_GROUP);
+    let mut groups = Growing::new(thumbnails.len());
+    let mut alike = Alike::default();
+    for (i, one) in remainders.iter().enumerate() {
+        for (j, other) in remainders.iter().enumerate().skip(i + 1) {
+            if dot(one, other) > SAME_PART && !same(i, j) {
+                alike.pairs += 1;
+                if let Some(size) = groups.join(i, j) {
+                    if size > allowed {
+                        return None;
+                    }
+                    alike.links.push((i, j));
+                }
+            }
+        }
+    }
+    Some(alike)
+}
+
+/// For each of `others` that shows a part of `ours`, the first such position in `ours`, and its own. What all have in
+/// common is taken from `ours`.
 pub fn across(ours: &[Thumbnail], others: &[Thumbnail]) -> Vec<(usize, usize)> {
     let mean = mean(ours);
     let [ours, others] = [ours, others].map(|thumbnails| remainders(thumbnails, &mean));
-    let mut pairs = Vec::new();
-    for (i, one) in ours.iter().enumerate() {
-        let alike = others.iter().enumerate().filter(|(_, other)| dot(one, other) > SAME_PART);
-        pairs.extend(alike.map(|(j, _)| (i, j)));
-    }
-    pairs
+    let first = |other: &Vec<f32>| ours.iter().position(|one| dot(one, other) > SAME_PART);
+    others.iter().enumerate().filter_map(|(j, other)| Some((first(other)?, j))).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of files")]
@@ -164,7 +186,17 @@ mod tests {
         let again: Vec<u8> = part(7).iter().map(noisy).collect();
         thumbnails.push(thumbnail(&again));
         assert!(dot(&thumbnails[0].0, &thumbnails[1].0) > 0.9, "these parts do not look alike");
-        assert_eq!(near_duplicates(&thumbnails), [(7, 12)]);
+        let found = |pairs, links: &[_]| Some(Alike { pairs, links: links.to_vec() });
+        assert_eq!(near_duplicates(&thumbnails, &|_, _| false), found(1, &[(7, 12)]));
+        assert_eq!(near_duplicates(&thumbnails, &|i, j| (i, j) == (7, 12)), found(0, &[]));
+        assert_eq!(across(&thumbnails[..12], &[thumbnails[12].clone(), thumbnail(&part(50))]), [(7, 0)]);
+        // Three more: ten pairs of five pictures, which four link.
+        thumbnails.extend([thumbnails[12].clone(), thumbnails[7].clone(), thumbnails[7].clone()]);
+        let links = [12, 13, 14, 15].map(|again| (7, again));
+        assert_eq!(near_duplicates(&thumbnails, &|_, _| false), found(10, &links));
+        let mut many: Vec<Thumbnail> = (0..24).map(|number| thumbnail(&part(number))).collect();
+        many.extend(vec![many[7].clone(); 10]);
+        assert_eq!(near_duplicates(&many, &|_, _| false), None, "a third of all would be one part");
     }
 
     #[test]
@@ -177,7 +209,8 @@ mod tests {
         let tiny = Thumbnail::of(Picture { size: tiny, format: PixelFormat::Gray8, pixels: &[0, 9] });
         assert!((dot(&tiny.0, &tiny.0) - 1.0).abs() < 1e-4);
         let blank = thumbnail(&[7; 2000]);
-        assert_eq!(near_duplicates(&[blank.clone(), blank]), []);
-        assert_eq!(near_duplicates(&[]), []);
+        for pictures in [&[blank.clone(), blank][..], &[]] {
+            assert_eq!(near_duplicates(pictures, &|_, _| false), Some(Alike::default()));
+        }
     }
 }

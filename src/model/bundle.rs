@@ -5,6 +5,7 @@
 //! found before anything is judged. What a file claims about sizes is compared with what it holds before memory
 //! is taken for it.
 
+pub mod destination;
 mod envelope;
 pub mod manifest;
 mod parts;

@@ -32,6 +32,13 @@ pub struct GuardBand {
     pub confidence: f64,
 }
 
+impl GuardBand {
+    /// At six digits behind the point, as people are shown it. No smaller than it must be.
+    pub fn rounded_up(&self) -> f64 {
+        (self.value * 1e6).ceil() / 1e6
+    }
+}
+
 impl Repeatability {
     /// Of the scores of each part. None if no part has two.
     pub fn pooled(parts: &[&[f64]]) -> Option<Self> {
@@ -115,6 +122,8 @@ mod tests {
         let band = found.guard_band(0.99).unwrap();
         close(band.value, 0.515_428_736_283_850_4);
         close(band.k * found.sd, band.value);
+        assert_eq!(band.rounded_up(), 0.515_429);
+        assert_eq!(GuardBand { value: 0.500_000_2, ..band }.rounded_up(), 0.500_001);
 
         let uneven: [&[f64]; 3] = [&[1.0, 1.2], &[2.0, 2.3, 1.9, 2.2], &[1.5, 1.4, 1.6]];
         close(Repeatability::pooled(&uneven).unwrap().sd, 0.152_752_523_165_194_7);

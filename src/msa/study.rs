@@ -15,7 +15,9 @@ pub struct Study {
     pub captures: usize,
     /// Captures that are the very same picture as another: they make the system look better than it is.
     pub copies: usize,
-    /// Of the parts near the threshold: good ones, and defective ones that lie no further above the threshold than
+    /// Captures that the network was trained on, or that picked its epoch: they too make it look better than it is.
+    pub seen_in_training: usize,
+    /// Of all good parts, and of those defective ones that lie no further above the threshold than
     /// the mean of good ones lies below it. What follows rests on it.
     pub repeatability: Repeatability,
     #[serde(skip_serializing_if = "Option::is_none")]

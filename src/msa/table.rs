@@ -21,9 +21,21 @@ impl fmt::Display for Study {
                 self.copies
             )?;
         }
+        if self.seen_in_training > 0 {
+            writeln!(
+                f,
+                "warning               {} captures are known to the network from training: they score and repeat better \
+                 than new parts",
+                self.seen_in_training
+            )?;
+        }
         writeln!(f, "threshold             {:.6}, guard band {:.6}", self.threshold, self.guard_band)?;
         writeln!(f)?;
-        writeln!(f, "repeatability         {} near the threshold", self.repeatability)?;
+        writeln!(
+            f,
+            "repeatability         {}: all good ones, and defective ones near the threshold",
+            self.repeatability
+        )?;
         for (name, spread) in [
             ("  good parts          ", self.repeatability_good),
             ("  defective parts     ", self.repeatability_defective),
@@ -58,10 +70,11 @@ impl fmt::Display for Study {
         writeln!(f, "\n{}", self.agreement)?;
         disagreeing(f, &self.parts)?;
         match self.proposed_guard_band {
-            Some(GuardBand { value, k, confidence }) => write!(
+            Some(band @ GuardBand { k, confidence, .. }) => write!(
                 f,
-                "guard band proposed   {value:.6} = {k:.3} sd: a part at the threshold is called OK in at most {} of its \
+                "guard band proposed   {:.6} = {k:.3} sd: a part at the threshold is called OK in at most {} of its \
                  captures",
+                band.rounded_up(),
                 Percent(1.0 - confidence)
             ),
             None => write!(f, "guard band proposed   none"),

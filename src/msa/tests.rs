@@ -56,7 +56,7 @@ fn studied(folder: &Path, parts: &[(&str, &str, &[f64])]) -> anyhow::Result<Stud
         repeated.push(Repeated { is_good: class == "good", class, part, captures });
     }
     let judge = Judge::new(Threshold::new(10.0).unwrap(), 1.0).unwrap();
-    run(&mut Script(scores), &judge, &repeated, &mut |_| {}, &Stopped)
+    run(&mut Script(scores), &judge, &repeated, &|_| false, &mut |_| {}, &Stopped)
 }
 
 #[test]
@@ -117,7 +117,18 @@ fn captures_without_a_score_are_counted_and_copies_are_told() {
         captures: vec![one.clone(), one.clone()],
     };
     let judge = Judge::new(Threshold::new(10.0).unwrap(), 0.0).unwrap();
-    let study = run(&mut Script(vec![3.0]), &judge, &[part("a"), part("b")], &mut |_| {}, &Stopped).unwrap();
+    let known = image_file::read_known(&one).unwrap().2;
+    let study = run(
+        &mut Script(vec![3.0]),
+        &judge,
+        &[part("a"), part("b")],
+        &|fingerprint| fingerprint == known,
+        &mut |_| {},
+        &Stopped,
+    );
+    let study = study.unwrap();
+    assert_eq!(study.seen_in_training, 4);
+    assert!(study.to_string().contains("4 captures are known to the network from training"), "{study}");
     assert_eq!((study.copies, study.repeatability.sd), (3, 0.0));
     assert!(study.to_string().contains("3 captures are the very same picture as another"), "{study}");
 }

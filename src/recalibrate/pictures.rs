@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::dataset::DatasetError;
 use crate::dataset::groups::part_name;
-use crate::frame::PixelFormat;
-use crate::image_file::{self, ImageFileError};
+use crate::dataset::likeness::Thumbnail;
+use crate::dataset::parts::{self, Parts};
+use crate::frame::{Picture, PixelFormat};
+use crate::image_file;
 use crate::model::bundle::provenance::Provenance;
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 
 /// A picture that the calibration does not hold yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,24 +29,35 @@ pub struct Chosen {
     pub known: usize,
     /// The same picture as another of the folder.
     pub repeated: usize,
+    /// Pairs of new pictures that look like one part, and are counted as one.
+    pub alike: usize,
+}
+
+/// What the calibration holds.
+#[derive(Clone, Debug, Default)]
+pub struct Held<'a> {
+    /// Fingerprints.
+    pub images: BTreeSet<&'a str>,
+    /// Names.
+    pub parts: BTreeSet<&'a str>,
 }
 
 /// Reads every file, so that one that cannot be read is named before the network is loaded, and leaves out pictures
-/// that are in `known` or came before. One that the network was trained on scores too low: it is refused.
+/// that are in `held` or came before. One that the network was trained on scores too low: it is refused. Pictures of
+/// one part, by their names or by their looks, get its name: the first of theirs that is in `held`, else the first.
 pub fn choose(
     files: &[PathBuf],
     separator: Option<&str>,
-    known: &[&str],
+    held: &Held<'_>,
     provenance: &Provenance,
 ) -> anyhow::Result<Chosen> {
-    let known: BTreeSet<&str> = known.iter().copied().collect();
     let mut chosen = Chosen::default();
     let mut seen = BTreeSet::new();
-    let mut trained_on = Vec::new();
+    let (mut trained_on, mut thumbnails) = (Vec::new(), Vec::new());
     let mut progress = Progress::start("images", files.len());
     for (i, path) in files.iter().enumerate() {
-        let fingerprint = fingerprint(path)?;
-        if known.contains(fingerprint.as_str()) {
+        let (size, pixels, fingerprint) = image_file::read_known(path)?;
+        if held.images.contains(fingerprint.as_str()) {
             chosen.known += 1;
         } else if provenance.was_seen(&fingerprint) {
             trained_on.push(path);
@@ -53,6 +66,7 @@ pub fn choose(
         } else {
             // A file's name alone names no part: cameras count from 0 every day.
             let part = separator.map_or_else(|| fingerprint.clone(), |separator| part_name(path, separator));
+            thumbnails.push(Thumbnail::of(Picture { size, format: PixelFormat::Rgb8, pixels: &pixels }));
             chosen.new.push(NewPicture { path: path.clone(), fingerprint, part });
         }
         progress.set(i + 1, "");
@@ -61,12 +75,32 @@ pub fn choose(
         return Err(DatasetError::TrainedOn { first: (*first).clone(), more: more.len() }.into());
     }
     progress.finish(&format!("{} read, {} of them new", files.len(), chosen.new.len()));
+    unite(&mut chosen, &thumbnails, separator, held);
     Ok(chosen)
 }
 
-fn fingerprint(path: &Path) -> Result<String, ImageFileError> {
-    let (size, pixels) = image_file::read(path, PixelFormat::Rgb8)?;
-    Ok(image_file::fingerprint(size, &pixels))
+/// Gives the new pictures of one part one name, and tells which look like one.
+fn unite(chosen: &mut Chosen, thumbnails: &[Thumbnail], separator: Option<&str>, held: &Held<'_>) {
+    let new = &mut chosen.new;
+    let paths: Vec<&Path> = new.iter().map(|picture| picture.path.as_path()).collect();
+    let fingerprints: Vec<String> = new.iter().map(|picture| picture.fingerprint.clone()).collect();
+    let Parts { groups, alike, notes } = parts::group(&paths, &fingerprints, thumbnails, separator);
+    for note in &notes {
+        say(note);
+    }
+    if alike > 0 {
+        say(&format!("note: {} new images count as {} parts", new.len(), groups.count()));
+    }
+    let all: Vec<usize> = (0..new.len()).collect();
+    for members in groups.divide(&all) {
+        let is_held = |&&image: &&usize| held.parts.contains(new[image].part.as_str());
+        let namesake = members.iter().find(is_held).unwrap_or(&members[0]);
+        let part = new[*namesake].part.clone();
+        for image in members {
+            new[image].part.clone_from(&part);
+        }
+    }
+    chosen.alike = alike;
 }
 
 #[cfg(test)]
@@ -81,18 +115,20 @@ mod tests {
         for (grey, file) in [10, 20, 30, 20].into_iter().zip(&files) {
             image::save_buffer(file, &[grey; 12], 2, 2, image::ColorType::Rgb8).unwrap();
         }
-        let first = fingerprint(&files[0]).unwrap();
+        let fingerprint = |file: &Path| image_file::read_known(file).unwrap().2;
+        let first = fingerprint(&files[0]);
+        let held = Held { images: BTreeSet::from([first.as_str()]), parts: BTreeSet::new() };
         let mut provenance = Fixture::new().manifest.provenance;
-        let chosen = choose(&files, Some("_"), &[&first], &provenance).unwrap();
+        let chosen = choose(&files, Some("_"), &held, &provenance).unwrap();
         assert_eq!((chosen.known, chosen.repeated), (1, 1));
         let parts: Vec<_> = chosen.new.iter().map(|new| (new.path.clone(), new.part.as_str())).collect();
         assert_eq!(parts, [(files[1].clone(), "a"), (files[2].clone(), "b")]);
-        let alone = choose(&files, None, &[], &provenance).unwrap();
+        let alone = choose(&files, None, &Held::default(), &provenance).unwrap();
         assert!(alone.new.iter().all(|new| new.part == new.fingerprint) && alone.new.len() == 3);
 
         provenance.fingerprints.trained_on = vec![first.clone()];
-        provenance.fingerprints.watched = vec![fingerprint(&files[2]).unwrap()];
-        let error = choose(&files, None, &[], &provenance).unwrap_err().to_string();
+        provenance.fingerprints.watched = vec![fingerprint(&files[2])];
+        let error = choose(&files, None, &Held::default(), &provenance).unwrap_err().to_string();
         assert!(
             error.ends_with(
                 "and 1 more: the network knows it from training, so its score says nothing of new parts"
@@ -100,6 +136,24 @@ mod tests {
             "{error}"
         );
         // What stands in the calibration came from networks that had not seen it.
-        assert!(choose(&files[..1], None, &[&first], &provenance).is_ok());
+        assert!(choose(&files[..1], None, &held, &provenance).is_ok());
+    }
+    #[test]
+    fn pictures_that_look_like_one_part_get_the_name_of_the_part_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        // Two pictures of one part, under names of two.
+        let files = ["a_1.png", "b_1.png", "c_1.png", "d_1.png"].map(|name| folder.path().join(name));
+        for (file, [field, grey]) in files.iter().zip([[0, 50], [0, 60], [70, 50], [120, 50]]) {
+            let mut pixels = vec![grey; 768];
+            pixels[3 * usize::from(field)] = 200;
+            image::save_buffer(file, &pixels, 16, 16, image::ColorType::Rgb8).unwrap();
+        }
+        let provenance = Fixture::new().manifest.provenance;
+        for (there, expected) in [("b", ["b", "b", "c", "d"]), ("x", ["a", "a", "c", "d"])] {
+            let held = Held { images: BTreeSet::new(), parts: BTreeSet::from([there]) };
+            let chosen = choose(&files, Some("_"), &held, &provenance).unwrap();
+            assert_eq!(chosen.new.iter().map(|new| new.part.as_str()).collect::<Vec<_>>(), expected);
+            assert_eq!(chosen.alike, 1);
+        }
     }
 }

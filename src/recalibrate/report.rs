@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::calibrate::share::{Bound, Percent};
-use crate::calibrate::tail::{Estimate, LEVEL, Tail};
+use crate::calibrate::tail::Tail;
 use crate::calibrate::{Calibration, Guarantee, attainable};
 use crate::model::score::area::Inspected;
 
@@ -80,8 +80,12 @@ pub struct Taken {
     /// The same picture as another of the folder: passed over.
     pub repeated: usize,
     pub added: usize,
-    /// Parts that are new; other images joined parts that were there.
+    /// Parts that are new.
     pub parts_added: usize,
+    /// Added images of parts that the calibration held already, by the name.
+    pub joined: usize,
+    /// Pairs of added images that look like one part, and are counted as one.
+    pub alike: usize,
 }
 
 impl Report {
@@ -123,8 +127,14 @@ impl Report {
 
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { folder, images, known, repeated, added, parts_added } = self;
+        let Self { folder, images, known, repeated, added, parts_added, joined, alike } = self;
         write!(f, "{folder}: {images} images; {added} added, {parts_added} new parts")?;
+        if *joined > 0 {
+            write!(f, "; {joined} joined parts of the same name that were there: right if that is one part")?;
+        }
+        if *alike > 0 {
+            write!(f, "; pairs that look like one part, and are counted as one: {alike}")?;
+        }
         if *known > 0 {
             write!(f, "; {known} passed over: they were in the calibration already")?;
         }
@@ -162,24 +172,5 @@ impl fmt::Display for Report {
             Some(file) => write!(f, "written       {file}; a running station takes it at its next start"),
             None => write!(f, "written       nothing: there was nothing to change"),
         }
-    }
-}
-
-impl fmt::Display for Tail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Estimate { value, low, high }, wanted) = (self.overkill, self.threshold_for_target);
-        write!(
-            f,
-            "by a Pareto tail through the {} highest scores, an estimate and no guarantee: overkill {} ({level}: {} to \
-             {}); the target by a threshold of {:.6} ({level}: {:.6} to {:.6})",
-            self.exceedances,
-            Percent(value),
-            Percent(low),
-            Percent(high),
-            wanted.value,
-            wanted.low,
-            wanted.high,
-            level = Percent(LEVEL),
-        )
     }
 }

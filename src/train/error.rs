@@ -8,8 +8,6 @@ use crate::model::backbone::BackboneKind;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    #[error("--out {}: {problem}", .file.display())]
-    Out { file: PathBuf, problem: String, source: Option<io::Error> },
     #[error("no weights of {}: {}", .kind.name(), remedy(*.kind))]
     NoWeights { kind: BackboneKind },
     #[error(

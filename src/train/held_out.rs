@@ -17,7 +17,8 @@ use crate::train::images::{read_all, views};
 const SELF_TEST_PICTURES: usize = 4;
 const SELF_TEST_TOLERANCE: f64 = 1e-3;
 
-/// An image judged as the daemon judges.
+/// What the finished network says of an image. It is the daemon's own code that says it, in batches, where the daemon
+/// may take one picture at a time: that moves a score in its last digits, far less than the self-test tolerates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     pub score: f64,

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::dataset;
 use crate::dataset::groups::Groups;
 use crate::dataset::likeness::{self, Thumbnail};
+use crate::dataset::parts::{self, Parts};
 use crate::frame::{Picture, PixelFormat, Size};
 use crate::image_file::{self, ImageFileError};
 use crate::progress::{Progress, say};
 use crate::train::Options;
 use crate::train::error::TrainError;
-use crate::train::repeats;
+use crate::train::suspects;
 
 /// Fewer good images than this get a word of warning.
 const FEW: usize = 50;
@@ -73,8 +74,8 @@ impl GoodImages {
             say(&format!("note: {n} good images are few to learn from: 100 or more are better"));
         }
 
-        let groups = repeats::group(&files, &good, options.group_by.as_deref());
-        let copies = repeats::copies(&good.fingerprints, &test.fingerprints);
+        let groups = grouped(&files, &good, options.group_by.as_deref());
+        let copies = suspects::copies(&good.fingerprints, &test.fingerprints);
         let defective = copies.iter().find(|&&(_, test)| !readable[test].is_good);
         if let (Some(&(good, test)), false) = (defective, options.force) {
             let (defective, good) = (readable[test].path.clone(), files[good].clone());
@@ -82,7 +83,7 @@ impl GoodImages {
         }
         let alike = likeness::across(&good.thumbnails, &test.thumbnails);
         let name = |&(one, other): &(usize, usize)| (files[one].as_path(), readable[other].path.as_path());
-        repeats::tell_tests(
+        suspects::tell_tests(
             &copies.iter().map(name).collect::<Vec<_>>(),
             &alike.iter().map(name).collect::<Vec<_>>(),
         );
@@ -112,11 +113,27 @@ impl GoodImages {
 
 impl Looks {
     fn add(&mut self, file: &Path) -> Result<Size, ImageFileError> {
-        let (size, pixels) = image_file::read(file, PixelFormat::Rgb8)?;
-        self.fingerprints.push(image_file::fingerprint(size, &pixels));
+        let (size, pixels, fingerprint) = image_file::read_known(file)?;
+        self.fingerprints.push(fingerprint);
         self.thumbnails.push(Thumbnail::of(Picture { size, format: PixelFormat::Rgb8, pixels: &pixels }));
         Ok(size)
     }
+}
+
+/// Groups the images by their parts and tells about it.
+fn grouped(files: &[PathBuf], good: &Looks, separator: Option<&str>) -> Groups {
+    let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let Parts { groups, notes, .. } = parts::group(&paths, &good.fingerprints, &good.thumbnails, separator);
+    for note in &notes {
+        say(note);
+    }
+    let (n, count) = (files.len(), groups.count());
+    if count < n {
+        say(&format!(
+            "note: the {n} good images count as {count} parts; images of one part stay on one side of every division"
+        ));
+    }
+    groups
 }
 
 fn stopped(stop: &AtomicBool) -> Result<(), TrainError> {
@@ -145,12 +162,6 @@ pub struct Decoded {
 impl Decoded {
     pub fn view(&self) -> Picture<'_> {
         Picture { size: self.size, format: PixelFormat::Rgb8, pixels: &self.pixels }
-    }
-}
-
-impl Decoded {
-    pub fn fingerprint(&self) -> String {
-        image_file::fingerprint(self.size, &self.pixels)
     }
 }
 

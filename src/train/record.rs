@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::calibrate::evidence::{Evidence, Obtained, Sample};
 use crate::dataset::division::Division;
+use crate::engine::LIBTORCH;
 use crate::model::bundle::provenance::{Fingerprints, Provenance};
 use crate::model::preset::Schedule;
 use crate::train::Options;
@@ -69,8 +70,8 @@ impl Record<'_> {
         Evidence { samples: division.calibrating().into_iter().zip(judged).map(sample).collect(), obtained }
     }
 
-    /// Where the bundle came from; `created` is now.
-    pub fn provenance(&self, outcome: &Outcome, created: jiff::Timestamp) -> Provenance {
+    /// Where the bundle came from; `created` is now, in RFC 3339.
+    pub fn provenance(&self, outcome: &Outcome, created: String) -> Provenance {
         let Self { options, start, good, division, data_sha256 } = *self;
         let all: Vec<usize> = (0..good.files.len()).collect();
         let (trained_on, watched, held_out, folds) = match division {
@@ -102,8 +103,8 @@ impl Record<'_> {
             backbone_sha256: start.backbone_sha256.clone(),
             command: options.command.clone(),
             software: concat!("csflowd ", env!("CARGO_PKG_VERSION")).to_owned(),
-            libtorch: "2.11.0".to_owned(),
-            created: created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            libtorch: LIBTORCH.to_owned(),
+            created,
             fingerprints: Fingerprints {
                 trained_on: good.fingerprints(trained_on),
                 watched: good.fingerprints(watched),

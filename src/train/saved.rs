@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,7 +58,8 @@ struct Figures {
 }
 
 impl<'a> Saved<'a> {
-    /// Opens what an interrupted training for `out` left, if it is one with these settings.
+    /// Opens what an interrupted training for `out` left, if it is one with these settings. `restart` removes it:
+    /// stopped before its first epoch is kept, a new training would otherwise leave the old one to go on with.
     pub fn open(
         out: &Path,
         settings: Settings,
@@ -69,7 +71,13 @@ impl<'a> Saved<'a> {
         let file = PathBuf::from(name);
         let record = Record { settings, folds: Vec::new(), run: None };
         let fresh = Self { file, record, tensors: None, written: None, clock };
-        if restart || !fresh.file.exists() {
+        if restart
+            && let Err(source) = fs::remove_file(&fresh.file)
+            && source.kind() != ErrorKind::NotFound
+        {
+            return Err(TrainError::KeepState { file: fresh.file, source });
+        }
+        if !fresh.file.exists() {
             return Ok(fresh);
         }
         let damaged = || TrainError::DamagedState { file: fresh.file.clone() };

@@ -155,7 +155,6 @@ fn the_state_of_another_training_is_refused_and_says_what_differs() {
     let network = Network::untrained(&architecture(), Device::Cpu);
     open(settings("30", 'a'), false).unwrap().keep(&Run::new(&network, &schedule())).unwrap();
     open(settings("30", 'a'), false).unwrap();
-    open(settings("40", 'b'), true).unwrap();
     let text = open(settings("40", 'b'), false).err().unwrap().to_string();
     let expected =
         "with other settings (--epochs was 30 and is 40, the data is another): go on with those, or start";
@@ -163,6 +162,9 @@ fn the_state_of_another_training_is_refused_and_says_what_differs() {
 
     std::fs::write(folder.path().join("part.csflow.training"), "cut").unwrap();
     let text = open(settings("30", 'a'), false).err().unwrap().to_string();
+    open(settings("40", 'b'), true).unwrap();
+    assert!(!std::fs::exists(folder.path().join("part.csflow.training")).unwrap());
+    open(settings("40", 'b'), true).unwrap();
     assert!(text.ends_with("part.csflow.training should hold an interrupted training but cannot be read: start anew with --restart"), "{text}");
 }
 

@@ -1,6 +1,6 @@
 //! What each good image is used for, decided and told before training.
 
-use crate::calibrate::share::Percent;
+use crate::calibrate::share::{Percent, Share};
 use crate::calibrate::{self, Shortfall, Target};
 use crate::dataset::division::{self, Division};
 use crate::model::preset::Schedule;
@@ -106,7 +106,7 @@ impl Use {
     }
 
     /// Says what will be done with the images, and what they can carry.
-    pub fn tell(&self, good: &GoodImages, target: Target) {
+    pub fn tell(&self, good: &GoodImages, target: Target, options: &Options) {
         let n = good.files.len();
         let parts = good.parts(&self.calibrating());
         match self {
@@ -129,5 +129,33 @@ impl Use {
         say(&format!(
             "{parts} parts to calibrate on carry an overkill of at most {bound} with {confidence}{more}"
         ));
+        if matches!(self, Self::HoldOut(_)) && options.folds.is_none() && options.from.is_none() {
+            advice(good.groups.count(), target.confidence).inspect(|advice| say(advice));
+        }
+    }
+}
+
+/// What to say of images that are held out by their number, but show few parts: the threshold counts parts.
+fn advice(parts: usize, confidence: Share) -> Option<String> {
+    let bound = Percent(calibrate::attainable(parts, confidence));
+    (parts < FOLDS_BELOW).then(|| {
+        format!(
+            "note: all images show {parts} parts: --folds {FOLDS} would carry an overkill of at most {bound}, with the \
+             assumption that folds rest on"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_images_of_few_parts_are_advised_to_use_folds() {
+        let confidence = Target::default().confidence;
+        // 1 - 0.05^(1/50).
+        let told = advice(50, confidence).unwrap();
+        assert!(told.contains("50 parts: --folds 5 would carry an overkill of at most 5.82 %"), "{told}");
+        assert_eq!(advice(FOLDS_BELOW, confidence), None);
     }
 }

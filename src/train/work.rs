@@ -10,6 +10,7 @@ use crate::model::preprocess::Preprocess;
 use crate::model::preset::Schedule;
 use crate::model::score::area::Area;
 use crate::progress::Progress;
+use crate::train::error::TrainError;
 use crate::train::extract::Features;
 use crate::train::images::GoodImages;
 use crate::train::optimise::{Outcome, Plan, Run, Told};
@@ -65,7 +66,15 @@ impl Work<'_> {
         saved.go_on(&mut run)?;
         progress.skip_to(*steps_before + run.losses.len() * plan.steps());
         let mut told = Told { progress, steps_before: *steps_before, prefix: prefix.to_owned() };
-        let outcome = run.finish(network, plan, &mut told, &mut |run| Ok(saved.keep(run)?), self.stop)?;
+        let outcome = run.finish(network, plan, &mut told, &mut |run| Ok(saved.keep(run)?), self.stop);
+        let outcome = outcome.map_err(|error| match error.downcast() {
+            // Nothing of this training, but the folds before it are kept.
+            Ok(TrainError::Stopped { before }) if !saved.folds().is_empty() => {
+                TrainError::Interrupted { before }.into()
+            }
+            Ok(error) => error.into(),
+            Err(error) => error,
+        })?;
         *steps_before += plan.last_epoch * plan.steps();
         Ok(outcome)
     }

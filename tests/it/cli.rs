@@ -138,10 +138,10 @@ fn what_cannot_be_written_is_refused_with_74() {
     let at = folder.path();
     fs::write(at.join("file"), "mine").unwrap();
     for (arguments, expected) in [
-        ("train --data none --out none/a.csflow", "--out none/a.csflow: there is no folder none"),
-        ("train --data none --out .", "--out .: is a folder, give a file name"),
-        ("train --data none --out /", "--out /: is not a file name"),
-        ("train --data none --out /proc/a.csflow", "--out /proc/a.csflow: cannot write there: "),
+        ("train --data none --out none/a.csflow", "bundle none/a.csflow: there is no folder none"),
+        ("train --data none --out .", "bundle .: is a folder, give a file name"),
+        ("train --data none --out /", "bundle /: is not a file name"),
+        ("train --data none --out /proc/a.csflow", "bundle /proc/a.csflow: cannot write there: "),
         ("synth --out file", "file: cannot be made"),
     ] {
         assert_refused(at, &arguments.split(' ').collect::<Vec<_>>(), 74, expected);

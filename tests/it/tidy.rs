@@ -35,8 +35,8 @@ impl Source {
     }
 
     fn is_test(&self) -> bool {
-        ["/tests.rs", "/samples.rs"].iter().any(|end| self.path.ends_with(end))
-            || self.path.contains("/tests/")
+        self.path.contains("/tests/")
+            || ["/tests.rs", "/samples.rs"].iter().any(|end| self.path.ends_with(end))
     }
 
     /// Without comments and unit tests.

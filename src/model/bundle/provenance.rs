@@ -21,7 +21,8 @@ pub struct Provenance {
     pub folds: usize,
     pub seed: u64,
     pub epochs_asked: usize,
-    /// The epoch whose parameters were kept, from 1; 0 is the untrained flow.
+    /// The epoch whose parameters were kept, from 1. With folds it is the median of the folds' best epochs, at which
+    /// the network that was trained on all images ended.
     pub epoch_kept: usize,
     /// Loss of the watched images at that epoch, or, with folds, the median of theirs; none if none were watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,8 @@ use std::path::Path;
 use csflowd::calibrate::renew::Act;
 use csflowd::model::bundle::Bundle;
 use csflowd::model::bundle::manifest::Manifest;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -21,14 +23,24 @@ fn place() -> TempDir {
     folder
 }
 
-/// Fills `folder` with even pictures of these names, no two alike, as the bundle's good parts are.
+/// Fills `folder` with even pictures of these names, as the bundle's good parts are, each with faint specks of its own.
 fn draw(folder: &Path, names: impl IntoIterator<Item = String>) {
     fs::create_dir_all(folder).unwrap();
     for (i, name) in names.into_iter().enumerate() {
-        let mut pixels = fixture::good(u8::try_from(i % 16).unwrap());
-        pixels[i] += 1;
-        fixture::save(&folder.join(name), &pixels);
+        fixture::save(&folder.join(name), &part(i));
     }
+}
+
+fn part(number: usize) -> Vec<u8> {
+    let mut pixels = fixture::good(u8::try_from(number % 16).unwrap());
+    let mut rng = Pcg64::seed_from_u64(number as u64);
+    // One in each field that likeness is told by.
+    for y in (0..fixture::SIZE.height as usize).step_by(4) {
+        for x in (0..fixture::SIZE.width as usize).step_by(6) {
+            pixels[3 * (y * fixture::SIZE.width as usize + x)] += rng.random_range(0..2);
+        }
+    }
+    pixels
 }
 
 fn numbered(n: usize) -> impl Iterator<Item = String> {
@@ -97,10 +109,16 @@ fn production_parts_join_the_bundle_once_and_the_network_stays() {
     // The same again, and a copy under another name and format: nothing is counted twice.
     let copy = at.join("line/test/good/copy.bmp");
     image::open(at.join("line/test/good/007.png")).unwrap().save(copy).unwrap();
+    let written = fs::read(&file).unwrap();
     let again = calibrate(at, "--data line");
     assert_eq!((&again["data"]["known"], &again["data"]["added"]), (&51.into(), &0.into()));
-    assert_eq!((&again["parts"], &again["recalibrations"]), (&66.into(), &2.into()));
+    assert_eq!((&again["parts"], &again["recalibrations"]), (&66.into(), &1.into()));
     assert_eq!(again["threshold"], found["threshold"]);
+    assert!(again.get("written").is_none() && fs::read(&file).unwrap() == written);
+    // Elsewhere it is a copy.
+    let copied = calibrate(at, "--data line --out copy.csflow");
+    assert_eq!((&copied["written"], &copied["recalibrations"]), (&"copy.csflow".into(), &1.into()));
+    assert!(fs::read(at.join("copy.csflow")).unwrap() == written);
 
     let image = "line/test/good/000.png";
     let output = run(at, &["inspect", "--bundle", BUNDLE, "--json", image]);
@@ -132,6 +150,35 @@ fn images_of_one_part_are_counted_as_one() {
     // As many images as 5 % takes, but not as many parts.
     let arguments = "--data line --group-by _ --replace --target-overkill 5%";
     refused(at, arguments, 66, "needs 59 held-out good parts; 30 carry 9.51 % at best");
+}
+
+#[test]
+fn bursts_and_names_that_come_again_count_once_and_are_told() {
+    let folder = place();
+    let at = folder.path();
+    draw(&at.join("line"), numbered(30));
+    for i in 0..30 {
+        let brighter: Vec<u8> = part(i).iter().map(|value| value + 1).collect();
+        fixture::save(&at.join(format!("line/again{i}.png")), &brighter);
+    }
+    let found = calibrate(at, "--data line --target-overkill 10%");
+    let data = &found["data"];
+    assert_eq!((&data["added"], &data["parts_added"], &data["alike"]), (&60.into(), &30.into(), &30.into()));
+    assert_eq!((&found["parts"], &found["images"]), (&46.into(), &76.into()));
+
+    for (day, name, number) in [
+        ("monday", "part1_1.png", 100),
+        ("monday", "part2_1.png", 101),
+        ("tuesday", "part1_2.png", 102),
+        ("tuesday", "part3_1.png", 103),
+    ] {
+        fs::create_dir_all(at.join(day)).unwrap();
+        fixture::save(&at.join(day).join(name), &part(number));
+    }
+    calibrate(at, "--data monday --group-by _");
+    let found = calibrate(at, "--data tuesday --group-by _");
+    let data = &found["data"];
+    assert_eq!((&data["added"], &data["parts_added"], &data["joined"]), (&2.into(), &1.into(), &1.into()));
 }
 
 #[test]
@@ -173,7 +220,7 @@ fn what_cannot_be_calibrated_with_is_refused_and_the_bundle_is_left_alone() {
         ("--data empty", 66, "data folder empty: expected png, jpg, jpeg, bmp, tif or tiff images"),
         ("--data trained", 66, "test/good or good (train is not looked into), found none"),
         ("--data none", 66, "data folder none: there is no such folder"),
-        ("--data three --out none/a.csflow", 74, "--out none/a.csflow: there is no folder none"),
+        ("--data three --out none/a.csflow", 74, "bundle none/a.csflow: there is no folder none"),
         ("--replace", 64, "--data <DIR>"),
         ("--guard-band nan", 64, "must be a number, not negative, in the unit of the score"),
         ("--guard-band=-1", 64, "must be a number, not negative"),

@@ -37,7 +37,7 @@ fn few_images_are_judged_in_folds_and_a_bad_part_among_them_is_shown() {
     ] {
         assert!(told.contains(expected), "{told}\nshould say {expected}");
     }
-    let drawn = image::open(at.join("part.outliers/bad_overlay.png")).unwrap();
+    let drawn = image::open(at.join("part.outliers/outlier_01_bad_overlay.png")).unwrap();
     assert_eq!((drawn.width(), drawn.height()), (128, 128));
 
     let (manifest, _) = taken_apart(&at.join("part.csflow"));

@@ -18,10 +18,10 @@ struct Training {
 }
 
 impl Training {
-    fn start(folder: &Path) -> Self {
-        draw(&folder.join("parts"), 32, 96);
+    fn start(folder: &Path, images: u32, [epochs, folds]: [&str; 2]) -> Self {
+        draw(&folder.join("parts"), images, 96);
         let mut child = csflowd(folder)
-            .args(["train", "--data", "parts", "--out", "part.csflow", "--epochs", "1000", "--folds", "0"])
+            .args(["train", "--data", "parts", "--out", "part.csflow", "--epochs", epochs, "--folds", folds])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -58,7 +58,7 @@ fn in_the_middle_keeps_the_best_epoch_so_far() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (status, told) = Training::start(folder.path()).interrupt_at("epoch 1 over");
+    let (status, told) = Training::start(folder.path(), 32, ["1000", "0"]).interrupt_at("epoch 1 over");
     assert_eq!(status.code(), Some(0), "{told}");
     assert!(told.contains("the best so far is kept"), "{told}");
     let bundle = Bundle::read(&folder.path().join("part.csflow")).unwrap();
@@ -72,8 +72,24 @@ fn before_the_first_epoch_writes_nothing_and_ends_as_interrupted() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (status, told) = Training::start(folder.path()).interrupt_at("features");
+    let (status, told) = Training::start(folder.path(), 32, ["1000", "0"]).interrupt_at("features");
     assert_eq!(status.code(), Some(130), "{told}");
     assert!(told.contains("csflowd: stopped before training began; nothing was written"), "{told}");
     assert!(!folder.path().join("part.csflow").exists());
+}
+
+#[test]
+fn in_a_later_fold_says_that_the_folds_before_are_kept() {
+    if backbone_weights().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let training = Training::start(folder.path(), 8, ["1", "2"]);
+    let (status, told) = { training }.interrupt_at("fold 1 of 2, epoch 1 over");
+    assert_eq!(status.code(), Some(130), "{told}");
+    let expected = "stopped before the first epoch was over; no bundle was written, and the same command goes on from here";
+    assert!(told.contains(expected), "{told}");
+    assert!(
+        folder.path().join("part.csflow.training").is_file() && !folder.path().join("part.csflow").exists()
+    );
 }

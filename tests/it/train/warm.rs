@@ -21,11 +21,10 @@ fn what_the_other_bundle_has_seen_is_never_held_out_and_another_network_is_refus
         .map(|file| Bundle::read(&file).unwrap());
     let provenance = &warm.manifest.provenance;
     assert_eq!(provenance.warm_start, Some(base.sha256));
-    let mut held_out = provenance.fingerprints.held_out.clone();
-    let mut unseen = base.manifest.provenance.fingerprints.held_out.clone();
-    held_out.sort();
-    unseen.sort();
-    assert_eq!(held_out, unseen);
+    // Of the four that the other has not seen, two calibrate and two are learnt from.
+    let held_out = &provenance.fingerprints.held_out;
+    let unseen = &base.manifest.provenance.fingerprints.held_out;
+    assert!(held_out.len() == 2 && held_out.iter().all(|image| unseen.contains(image)), "{held_out:?}");
     // It goes on from there and does not begin anew.
     let [first, again] = [&base.manifest.provenance, provenance].map(|one| one.epoch_kept);
     assert_eq!((first, again), (3, 3));
