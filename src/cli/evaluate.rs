@@ -202,7 +202,7 @@ fn evaluate(
         software: concat!("csflowd ", env!("CARGO_PKG_VERSION")).into(),
         libtorch: engine::LIBTORCH.into(),
         command: set.command.clone(),
-        created: jiff::Timestamp::try_from(clock.now().utc)?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        created: clock.now().rfc3339()?,
     };
     let record = Record { about, notes, evaluation };
     Ok(Evaluated { record, judged, manifest: bundle.manifest })

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use crate::dataset::Labelled;
 use crate::evaluate::pixels;
-use crate::frame::{PixelFormat, Size};
+use crate::frame::Size;
 use crate::image_file;
 use crate::roi::Roi;
 
@@ -112,11 +112,11 @@ pub fn sizes(images: &[Labelled], sizes: &[Size], roi: &Roi) -> Result<(), OddSi
 }
 
 fn look(image: &Labelled) -> Result<(Size, String), Error> {
-    let (size, pixels) = image_file::read(&image.path, PixelFormat::Rgb8)?;
+    let (size, _, fingerprint) = image_file::read_known(&image.path)?;
     if let Some(mask) = &image.mask {
         pixels::read_mask(mask, size)?;
     }
-    Ok((size, image_file::fingerprint(size, &pixels)))
+    Ok((size, fingerprint))
 }
 
 fn notes(images: &[Labelled], mut sizes: Vec<Size>) -> Vec<Note> {
