@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     /// Without it images of one part are told by equal pixels and by their looks alone. A part under quite another light,
     /// turned or moved is not noticed, and a threshold from images of parts that were trained on is too low. Names must be
     /// unique: one that starts anew each day makes many parts one.
-    #[arg(long, value_name = "SEPARATOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "SEPARATOR", value_parser = super::calibrate::separator())]
     group_by: Option<String>,
     /// Judge each of K folds by a network trained on the others; 0 holds a fifth of the images out instead
     /// [default: 5 below 200 images, else 0; 0 too if --from has seen any of them]
