@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     /// unique: one that starts anew each day makes many parts one.
     #[arg(long, value_name = "SEPARATOR", value_parser = super::calibrate::separator())]
     group_by: Option<String>,
-    /// Judge each of K folds by a network trained on the others; 0 holds a fifth of the images out instead
+    /// Judge each of K folds by a network trained on the others; 0 holds a fifth of the parts out instead
     /// [default: 5 below 200 images, else 0; 0 too if --from has seen any of them]
     #[arg(long, value_name = "K", value_parser = folds)]
     folds: Option<usize>,

@@ -6,12 +6,16 @@ use rand_pcg::Pcg64;
 
 use crate::dataset::groups::Groups;
 
-/// Share of the good images held out for calibration, and how many there are at least; never more than half.
+/// Share of the parts held out for calibration, and how many there are at least; never more than half.
+///
+/// Parts are taken and not images: the calibration counts parts, and takes them as drawn like production's, whatever
+/// their number of images. Were they chosen to make up a number of images, the parts with many would seldom be among
+/// them.
 const HELD_OUT: f64 = 0.2;
-pub const MIN_HELD_OUT: usize = 4;
+const MIN_HELD_OUT: usize = 4;
 
-/// Share of the rest that picks the best epoch. Where the rest is smaller than this, one or two images would decide
-/// by chance what they cannot spare: then none is watched.
+/// Share of the other parts that picks the best epoch. Where these are fewer than this, one or two would decide by
+/// chance what cannot be spared: then none is watched.
 const WATCHED: f64 = 0.1;
 const MIN_TO_WATCH: usize = 20;
 
@@ -26,13 +30,12 @@ pub struct Division {
 impl Division {
     /// Divides all images of `groups`. Those for which `is_seen` holds are trained on, never watched or held out, and
     /// so is the rest of their groups: an image that the network knows tells neither when to stop nor what new parts
-    /// score. Of the unseen ones at least half are left to learn from.
+    /// score. Of the unseen parts at least half are left to learn from.
     pub fn of(groups: &Groups, images: usize, is_seen: &dyn Fn(usize) -> bool, seed: u64) -> Self {
         let all: Vec<usize> = (0..images).collect();
         let (seen, unseen): (Vec<_>, Vec<_>) =
             groups.divide(&all).into_iter().partition(|group| group.iter().any(|&image| is_seen(image)));
-        let new: usize = unseen.iter().map(Vec::len).sum();
-        let wanted = share(images, HELD_OUT).max(MIN_HELD_OUT).min(new / 2);
+        let wanted = share(groups.count(), HELD_OUT).max(MIN_HELD_OUT).min(unseen.len() / 2);
         let (held_out, rest) = take(unseen, wanted, seed);
         let (trained_on, watched) = watch(groups, &sorted(&rest), seed.wrapping_add(1));
         let trained_on = sorted(&[vec![trained_on], seen].concat());
@@ -42,10 +45,12 @@ impl Division {
 
 /// Divides `images` into those to train on and those to watch.
 pub fn watch(groups: &Groups, images: &[usize], seed: u64) -> (Vec<usize>, Vec<usize>) {
-    if images.len() < MIN_TO_WATCH {
+    let parts = groups.divide(images);
+    if parts.len() < MIN_TO_WATCH {
         return (images.to_vec(), Vec::new());
     }
-    let (watched, rest) = take(groups.divide(images), share(images.len(), WATCHED), seed);
+    let wanted = share(parts.len(), WATCHED);
+    let (watched, rest) = take(parts, wanted, seed);
     (sorted(&rest), sorted(&watched))
 }
 
@@ -64,24 +69,10 @@ pub fn folds(groups: &Groups, images: usize, k: usize, seed: u64) -> Vec<Vec<usi
     folds.into_iter().map(|fold| sorted(&[fold])).collect()
 }
 
-/// Random groups with `wanted` images together, or a few fewer if the groups do not fit; and the others. One group is
-/// taken even if it is larger, if another is left.
+/// `wanted` random groups, or all if there are fewer; and the others.
 fn take(groups: Vec<Vec<usize>>, wanted: usize, seed: u64) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
-    let mut taken = Vec::new();
-    let mut left = Vec::new();
-    let mut count = 0;
-    for group in shuffled(groups, seed) {
-        if count + group.len() <= wanted {
-            count += group.len();
-            taken.push(group);
-        } else {
-            left.push(group);
-        }
-    }
-    if taken.is_empty() && left.len() > 1 {
-        let smallest = (0..left.len()).min_by_key(|&i| left[i].len()).unwrap_or(0);
-        taken.push(left.remove(smallest));
-    }
+    let mut taken = shuffled(groups, seed);
+    let left = taken.split_off(wanted.min(taken.len()));
     (taken, left)
 }
 
@@ -100,7 +91,7 @@ fn sorted(groups: &[Vec<usize>]) -> Vec<usize> {
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
-    reason = "a share of a number of files"
+    reason = "a share of a number of parts"
 )]
 fn share(n: usize, share: f64) -> usize {
     (n as f64 * share).round() as usize
@@ -166,8 +157,21 @@ mod tests {
         let one = Groups::new(10, (1..10).map(|image| (0, image)));
         assert!(Division::of(&one, 10, &|_| false, 1).held_out.is_empty());
         assert_eq!(folds(&one, 10, 5, 1).len(), 1);
-        let two = Groups::new(30, (1..29).map(|image| (0, image)));
-        assert_eq!(Division::of(&two, 30, &|_| false, 1).held_out, [29]);
+    }
+
+    #[test]
+    fn a_fifth_of_the_parts_is_held_out_and_large_ones_as_often_as_others() {
+        // 100 parts, the first of 101 images, the others of one each.
+        let groups = Groups::new(200, (1..=100).map(|image| (0, image)));
+        let parts = |images: &[usize]| groups.divide(images).len();
+        let mut large = 0;
+        for seed in 0..200 {
+            let Division { trained_on, watched, held_out } = Division::of(&groups, 200, &|_| false, seed);
+            assert_eq!([&trained_on, &watched, &held_out].map(|images| parts(images)), [72, 8, 20]);
+            large += usize::from(held_out.contains(&0));
+        }
+        // 40 of 200 are expected, give or take 5.7.
+        assert!((20..=60).contains(&large), "{large}");
     }
 
     proptest! {
