@@ -70,20 +70,45 @@ pub fn process_environment() -> HashMap<String, String> {
         .collect()
 }
 
-/// Reads and checks the station file, the pipelines that it names, and all products.
-pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
-    let mut findings = Findings::new(sources.file);
-    let mut of_products = Vec::new();
-    let config = read(sources, &mut findings, &mut of_products);
-    let mut problems = findings.into_problems();
-    problems.extend(of_products);
-    match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(Problems(problems)),
-    }
+/// What is right in settings that are not: enough to go on looking for problems, never to run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sound {
+    pub engine: Option<Engine>,
+    pub cameras: Vec<Camera>,
+    /// The active one, if nothing is wrong with its file.
+    pub product: Option<Product>,
 }
 
-fn read(sources: &Sources<'_>, findings: &mut Findings, of_products: &mut Vec<Problem>) -> Option<Config> {
+/// Reads and checks the station file, the pipelines that it names, and all products.
+pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
+    examine(sources).0
+}
+
+/// Like [`load`], and beside it what has no problems.
+pub fn examine(sources: &Sources<'_>) -> (Result<Config, Problems>, Sound) {
+    let mut findings = Findings::new(sources.file);
+    let (mut of_products, mut sound) = (Vec::new(), Sound::default());
+    let config = read(sources, &mut findings, &mut of_products, &mut sound);
+    let mut problems = findings.into_problems();
+    problems.extend(of_products);
+    let has_problem = |product: &Product| {
+        let file = product.file.display().to_string();
+        problems.iter().any(|problem| problem.file == file)
+    };
+    sound.product = sound.product.filter(|product| !has_problem(product));
+    let config = match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Problems(problems)),
+    };
+    (config, sound)
+}
+
+fn read(
+    sources: &Sources<'_>,
+    findings: &mut Findings,
+    of_products: &mut Vec<Problem>,
+    sound: &mut Sound,
+) -> Option<Config> {
     let text = layers::read_text(sources.file, findings)?;
     let file = layers::parse(&text, findings)?;
     let table = layers::lay_over(file, sources.environment, sources.overrides, findings)?;
@@ -96,8 +121,10 @@ fn read(sources: &Sources<'_>, findings: &mut Findings, of_products: &mut Vec<Pr
     });
     let engine = section("engine", raw.engine, findings, engine::read);
     let cameras = cameras(raw.camera, findings, sources.pipelines);
+    (sound.engine, sound.cameras) = (engine, cameras.clone());
     let said = said?;
     let (product, product_text) = active_product(&said, findings, of_products)?;
+    sound.product = Some(product.clone());
 
     fit_together(&product, &cameras, of_products);
     let mut config = Config {

@@ -6,6 +6,7 @@
 pub mod cuda;
 pub mod guard;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tch::{Kind, Tensor};
@@ -71,9 +72,9 @@ pub enum LoadError {
     #[error("loading onto {device} failed: {cause}")]
     Failed { device: String, cause: String },
     #[error(
-        "self-test on {device} failed: picture {index} scores {found}, expected {expected} within {tolerance}"
+        "{file}: self-test on {device} failed: picture {index} scores {found}, expected {expected} within {tolerance}"
     )]
-    SelfTest { device: String, index: usize, found: f64, expected: f64, tolerance: f64 },
+    SelfTest { file: PathBuf, device: String, index: usize, found: f64, expected: f64, tolerance: f64 },
 }
 
 /// CPU threads of one network run. By default libtorch takes all cores.
@@ -139,8 +140,8 @@ impl Engine {
             // A score that is not a number is within no tolerance.
             let is_found = found.is_finite() && (found - expected).abs() <= tolerance;
             if !is_found {
-                let device = engine.device_name.clone();
-                return Err(LoadError::SelfTest { device, index, found, expected, tolerance });
+                let (file, device) = (bundle.file.clone(), engine.device_name.clone());
+                return Err(LoadError::SelfTest { file, device, index, found, expected, tolerance });
             }
         }
         Ok(engine)

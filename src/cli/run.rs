@@ -10,9 +10,10 @@ use crate::capture::{self, Pulled};
 use crate::causes::chain;
 use crate::clock::{Clock, SystemClock};
 use crate::config::camera::{Camera, Pipelines};
+use crate::config::engine::Engine;
 use crate::config::problem::Problems;
 use crate::config::product::Product;
-use crate::config::{self, Config, Sources};
+use crate::config::{self, Config, Sound, Sources};
 use crate::daemon;
 use crate::engine::LoadError;
 use crate::frame::BufferPool;
@@ -75,35 +76,18 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
 
 pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     capture::init()?;
-    let config = match arguments.settings.load() {
-        Ok(config) => config,
-        Err(problems) => return Ok(refuse(&problems)),
-    };
-    let (mut problems, mut inspected) = (Vec::new(), None);
-    if arguments.no_hardware {
-        match read_bundle(&config.product) {
-            Ok(found) => inspected = found,
-            Err(error) => problems.push(chain(&error)),
-        }
-    } else {
-        let inspector = Inspector::load(&config.product, &config.engine, &config.sha256);
-        match inspector {
-            Ok(inspector) => inspected = inspector.inspected(),
-            Err(error) => problems.push(chain(&error)),
-        }
-        problems.extend(
-            config
-                .cameras
-                .iter()
-                .filter_map(|camera| try_camera(camera, config.product.roi.as_deref()).err()),
-        );
+    let (config, Sound { engine, cameras, product }) = arguments.settings.with(config::examine);
+    // Where the settings have mistakes, what is sound may have problems of another kind: whoever repairs the one hears
+    // of the others now.
+    let sha256 = config.as_ref().map_or("", |config| &config.sha256);
+    let looked = look_further((product.as_ref(), engine.as_ref(), sha256), &cameras, arguments.no_hardware);
+    if let Err(problems) = &config {
+        say(&problems.to_string());
     }
-    for problem in &problems {
-        say(problem);
+    if let Err(problems) = &looked {
+        say(&problems.join("\n"));
     }
-    if !problems.is_empty() {
-        return Ok(exit::CONFIG);
-    }
+    let (Ok(config), Ok(inspected)) = (config, looked) else { return Ok(exit::CONFIG) };
     print(&format!(
         "{}: station {}, cameras: {}, product {}: nothing is wrong",
         arguments.settings.config.display(),
@@ -117,8 +101,38 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     Ok(exit::OK)
 }
 
+/// Looks at the bundle, and at the hardware if it may: how much of the ROI is inspected, or every problem.
+fn look_further(
+    (product, engine, config_sha256): (Option<&Product>, Option<&Engine>, &str),
+    cameras: &[Camera],
+    no_hardware: bool,
+) -> Result<Option<Inspected>, Vec<String>> {
+    let (mut problems, mut inspected) = (Vec::new(), None);
+    let looked = match (product, engine) {
+        (Some(product), Some(engine)) if !no_hardware => {
+            Inspector::load(product, engine, config_sha256).map(|inspector| inspector.inspected())
+        }
+        (Some(product), _) => read_bundle(product),
+        (None, _) => Ok(None),
+    };
+    match looked {
+        Ok(found) => inspected = found,
+        Err(error) => problems.push(chain(&error)),
+    }
+    if !no_hardware {
+        let roi = product.and_then(|product| product.roi.as_deref());
+        problems.extend(cameras.iter().filter_map(|camera| try_camera(camera, roi).err()));
+    }
+    if problems.is_empty() { Ok(inspected) } else { Err(problems) }
+}
+
 impl Settings {
     fn load(&self) -> Result<Config, Problems> {
+        self.with(config::load)
+    }
+
+    /// What `read` makes of the settings.
+    fn with<T>(&self, read: impl FnOnce(&Sources<'_>) -> T) -> T {
         let pipelines = Pipelines {
             shared_dir: Path::new(SHARED_PIPELINES),
             fill: &|text, parameters| {
@@ -126,7 +140,7 @@ impl Settings {
             },
             check: &|camera| capture::check(&camera.pipeline, &camera.source).map_err(|error| chain(&error)),
         };
-        config::load(&Sources {
+        read(&Sources {
             file: &self.config,
             environment: &config::process_environment(),
             overrides: &self.overrides,

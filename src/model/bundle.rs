@@ -30,6 +30,8 @@ use crate::model::whitening::Whitening;
 /// A bundle as read: sizes, sums and names checked, values in no network yet.
 #[derive(Debug)]
 pub struct Bundle {
+    /// Where it was read from, for errors.
+    pub file: PathBuf,
     pub manifest: Manifest,
     /// Of the whole file, lower-case hex.
     pub sha256: String,
@@ -90,8 +92,8 @@ impl Bundle {
         if let Some(name) = weights.tensors.keys().next() {
             return Err(invalid(format!("tensor {name:?} belongs to no part of a bundle")));
         }
-        let sha256 = digest::sha256(bytes);
-        Ok(Self { manifest, sha256, self_test, permutations, whitening, places, backbone, flow })
+        let (file, sha256) = (file.to_owned(), digest::sha256(bytes));
+        Ok(Self { file, manifest, sha256, self_test, permutations, whitening, places, backbone, flow })
     }
 
     /// The network with its parameters on `device`.

@@ -143,6 +143,25 @@ fn check_finds_a_bad_bundle_too_with_and_without_hardware() {
 }
 
 #[test]
+fn check_looks_at_bundle_and_cameras_though_the_settings_have_mistakes() {
+    let station = station().with_parts(0, 0);
+    station.set_bundle(b"not a bundle");
+    let (code, stdout, stderr) = station.outcome("check", &["--set", "mqtt.prot=1"]);
+    assert_eq!((code, stdout.as_str()), (Some(78), ""));
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert!(lines[0].starts_with("command line: mqtt.prot: is not a key"), "{stderr}");
+    assert!(lines[1].starts_with(&format!("{BUNDLE} is not a whole safetensors file")), "{stderr}");
+    assert_eq!(lines.len(), 2, "{stderr}");
+    fs::remove_file(station.path("images/good0.png")).unwrap();
+    let (_, _, stderr) = station.outcome("check", &["--set", "mqtt.prot=1"]);
+    assert!(stderr.lines().last().unwrap().starts_with("camera top: "), "{stderr}");
+    // Of a product with a mistake nothing is known for sure.
+    station.set_product("deadline = 5\n");
+    let (_, _, stderr) = station.outcome("check", &["--no-hardware"]);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
 fn a_station_whose_bundle_is_bad_is_never_ready() {
     let station = station();
     station.set_bundle(b"not a bundle");
