@@ -161,7 +161,8 @@ impl Area {
         values / scales
     }
 
-    /// An anomaly map with nothing in it where nothing is inspected.
+    /// An anomaly map with 0 where nothing is inspected. No map value and no map threshold lies below that, so there is
+    /// neither heat nor a region outside; the smallest value inside would be a region where all of the ROI is one.
     pub(super) fn show(&self, map: &Tensor) -> Tensor {
         map.where_self(&self.shown, &map.zeros_like())
     }

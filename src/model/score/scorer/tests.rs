@@ -216,3 +216,16 @@ fn positions_are_used_where_good_images_show_them_and_not_elsewhere() {
     let few = fit(2.0, 2).scoring.positions;
     assert_eq!(few, Positions { used: false, images: 4, gain: None });
 }
+
+#[test]
+fn nothing_is_colder_than_what_lies_outside_the_roi_though_values_are_deviations() {
+    let method =
+        Method { score: ScoreKind::Max, fusion: FusionMethod::Normalised, positions: PositionsMethod::Off };
+    let mut fit = Fit::new(method, STEPS);
+    (0..8).for_each(|seed| fit.add(&latent(seed)));
+    let mut scorer = fit.finish(None, None).unwrap();
+    scorer.set_area(Some(area(0.0, 0.0, 32.0, 64.0)));
+    let maps = scorer.read(&latent(77)).maps;
+    assert_eq!(maps.narrow(2, 32, 32).abs().max().double_value(&[]), 0.0);
+    assert_eq!(maps.min().double_value(&[]), 0.0);
+}
