@@ -14,7 +14,6 @@ pub mod synth;
 pub mod train;
 
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -22,9 +21,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::causes;
-use crate::config::engine::Device;
-use crate::engine::{Engine, guard};
-use crate::model::bundle::Bundle;
+use crate::engine::guard;
 use crate::model::preset::Preset;
 use crate::progress::say;
 use crate::telemetry;
@@ -104,12 +101,6 @@ fn command_line() -> String {
     let arguments: Vec<_> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     arguments.join(" ")
-}
-
-fn load(bundle: &Path, device: Device) -> anyhow::Result<(Bundle, Engine)> {
-    let bundle = Bundle::read(bundle)?;
-    let engine = Engine::load(&bundle, device)?;
-    Ok((bundle, engine))
 }
 
 /// Results could not be printed.

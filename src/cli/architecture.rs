@@ -9,33 +9,30 @@ use crate::model::features::Features;
 use crate::model::flow::FlowConfig;
 use crate::model::preset::Preset;
 
-const HEADING: &str = "Ablation (changes one part of the preset's network, to measure its worth)";
-
 /// What is not given stays as the preset has it.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Ablation (changes one part of the preset's network, to measure its worth)")]
 #[group(id = "ablation")]
 pub(super) struct Changes {
     /// Feature extractor
-    #[arg(long, value_parser = backbone(), help_heading = HEADING, hide_short_help = true)]
+    #[arg(long, value_parser = backbone(), hide_short_help = true)]
     backbone: Option<BackboneKind>,
     /// Side of the square input in pixels
     #[arg(
         long,
         value_name = "PX",
         value_parser = clap::value_parser!(i64).range(128..=4096),
-        help_heading = HEADING,
         hide_short_help = true
     )]
     input: Option<i64>,
     /// Feature maps from a pyramid of the picture, or from three depths of one pass
-    #[arg(long, value_parser = features(), help_heading = HEADING, hide_short_help = true)]
+    #[arg(long, value_parser = features(), hide_short_help = true)]
     features: Option<Features>,
     /// Feature maps, the finest first: 1 to 3
     #[arg(
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u8).range(1..=3),
-        help_heading = HEADING,
         hide_short_help = true
     )]
     scales: Option<u8>,
@@ -44,7 +41,6 @@ pub(super) struct Changes {
         long,
         value_parser = on_off(),
         value_name = "on|off",
-        help_heading = HEADING,
         hide_short_help = true
     )]
     cross_scale: Option<bool>,
@@ -53,7 +49,6 @@ pub(super) struct Changes {
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u8).range(1..=32),
-        help_heading = HEADING,
         hide_short_help = true
     )]
     blocks: Option<u8>,
@@ -62,19 +57,17 @@ pub(super) struct Changes {
         long,
         value_name = "N",
         value_parser = clap::value_parser!(i64).range(1..=8192),
-        help_heading = HEADING,
         hide_short_help = true
     )]
     hidden: Option<i64>,
     /// Kernel of the last block, odd
-    #[arg(long, value_name = "K", value_parser = odd, help_heading = HEADING, hide_short_help = true)]
+    #[arg(long, value_name = "K", value_parser = odd, hide_short_help = true)]
     last_kernel: Option<i64>,
     /// Whether features are whitened before the flow
     #[arg(
         long,
         value_parser = on_off(),
         value_name = "on|off",
-        help_heading = HEADING,
         hide_short_help = true
     )]
     whiten: Option<bool>,

@@ -6,12 +6,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::architecture::Changes;
-use super::{exit, load, print, print_json};
+use super::{exit, print, print_json};
 use crate::bench::{self, Figures, Load};
 use crate::clock::{Clock, SystemClock};
 use crate::config::engine::Device;
 use crate::engine::{self, Engine};
 use crate::frame::Size;
+use crate::model::bundle::Bundle;
 use crate::model::preset::Preset;
 use crate::verdict::regions::RegionRule;
 use crate::verdict::{Judge, Threshold};
@@ -24,8 +25,6 @@ pub(super) struct Arguments {
     /// Measure an untrained network of this size
     #[arg(long, default_value = "lite", value_parser = super::preset())]
     preset: Preset,
-    #[command(flatten)]
-    changes: Changes,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
@@ -44,6 +43,9 @@ pub(super) struct Arguments {
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     json: bool,
+    // Last: its heading holds for all that follows.
+    #[command(flatten)]
+    changes: Changes,
 }
 
 /// What `--json` prints.
@@ -69,7 +71,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let clock = SystemClock::start();
     let start = clock.now();
     let (network, mut engine, judge, rule) = if let Some(file) = &arguments.bundle {
-        let (bundle, engine) = load(file, arguments.device)?;
+        let bundle = Bundle::read(file)?;
+        let engine = Engine::load(&bundle, arguments.device)?;
         let calibration = &bundle.manifest.calibration;
         let rule = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
         (file.display().to_string(), engine, calibration.judge(), rule)

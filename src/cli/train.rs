@@ -85,8 +85,6 @@ pub(super) struct Arguments {
     /// may still move the score
     #[arg(long, value_name = "FILE.toml")]
     product: Option<PathBuf>,
-    #[command(flatten)]
-    scoring: ScoringArguments,
     /// Where pictures of good images go that look unlike the others [default: beside the bundle]
     #[arg(long, value_name = "DIR")]
     outliers: Option<PathBuf>,
@@ -96,7 +94,9 @@ pub(super) struct Arguments {
     /// Train although the images cannot carry the target, or a picture to train on is called defective in test
     #[arg(long)]
     force: bool,
-    // Last: its heading holds for all that follows.
+    // Last: their headings hold for all that follows.
+    #[command(flatten)]
+    scoring: ScoringArguments,
     #[command(flatten)]
     changes: Changes,
 }

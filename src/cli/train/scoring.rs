@@ -6,19 +6,18 @@ use crate::model::preset::Preset;
 use crate::model::score::method::{FusionMethod, Method, PositionsMethod};
 use crate::model::score::scoring::ScoreKind;
 
-const HEADING: &str = "Scoring";
-
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Scoring")]
 pub(super) struct ScoringArguments {
     /// Score of a picture: mean, top:SHARE of its cells (top:5%), max or spread [default: the preset's]
-    #[arg(long, value_name = "KIND", help_heading = HEADING)]
+    #[arg(long, value_name = "KIND")]
     score: Option<ScoreKind>,
     /// How the scales become one map. The score mean does not look at the map [default: the preset's]
-    #[arg(long, help_heading = HEADING)]
+    #[arg(long)]
     fusion: Option<Fusion>,
     /// Compare each cell of the map with what is usual at its place, for parts in a fixed pose. The score mean does not
     /// look at the map [default: the preset's]
-    #[arg(long, help_heading = HEADING)]
+    #[arg(long)]
     positions: Option<Positions>,
 }
 
