@@ -10,6 +10,7 @@
 
 pub mod binomial;
 pub mod evidence;
+pub mod rate;
 pub mod renew;
 pub mod share;
 mod stored;

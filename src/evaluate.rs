@@ -1,7 +1,7 @@
 //! How good a bundle is on images whose truth is known: one pass of the detector, then counting.
 //!
 //! Owns the order of the work. What can be said without the network is in `check`; what is counted as what in
-//! `summary`; the figures themselves in `metrics` and `delong` (images), `pixels`, `histogram` and `defects`
+//! `summary`; the figures themselves in `metrics` and `delong` (images), `promise` (parts), `pixels`, `histogram` and `defects`
 //! (maps and regions); which maps are kept to be shown in `hardest`; several bundles side by side in `compare`. Nothing is skipped: an image that cannot be
 //! read or judged ends the evaluation with its name.
 
@@ -14,7 +14,7 @@ mod hardest;
 pub mod histogram;
 pub mod metrics;
 pub mod pixels;
-pub mod rate;
+pub mod promise;
 pub mod record;
 mod summary;
 pub mod table;
@@ -26,6 +26,7 @@ use anyhow::{Context, ensure};
 use crate::calibrate::Calibration;
 use crate::clock::Clock;
 use crate::dataset::Labelled;
+use crate::dataset::groups::Groups;
 use crate::engine::Detector;
 use crate::evaluate::defects::Seen;
 use crate::evaluate::evaluation::Evaluation;
@@ -49,6 +50,8 @@ pub struct Rules<'a> {
     pub roi: Option<&'a Roi>,
     /// Good images of the test that the bundle knows: from its training or its calibration.
     pub known_good: usize,
+    /// Which of the good images, in their order, show one part; None takes each for a part.
+    pub good_parts: Option<&'a Groups>,
 }
 
 /// What the detector said about one image.

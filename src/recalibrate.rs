@@ -9,9 +9,7 @@ pub mod report;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
-
-use crate::calibrate::evidence::Sample;
+use crate::calibrate::evidence::{MadeOn, Sample};
 use crate::calibrate::renew::Renewal;
 use crate::calibrate::share::Share;
 use crate::calibrate::{Calibration, Shortfall, Target, check_carried, tail};
@@ -20,14 +18,13 @@ use crate::config::engine::Device;
 use crate::config::product::Product;
 use crate::dataset;
 use crate::engine::{Detector, Engine};
-use crate::frame::{Picture, PixelFormat};
-use crate::image_file;
 use crate::model::bundle::manifest::Manifest;
 use crate::model::bundle::roi::CalibratedRoi;
 use crate::model::bundle::{Bundle, destination, writing};
 use crate::progress::Progress;
 use crate::recalibrate::pictures::{Chosen, Held, NewPicture};
 use crate::recalibrate::report::{Report, Taken};
+use crate::train::held_out::{self, Judged};
 
 /// What to change, and where.
 #[derive(Clone, Debug)]
@@ -72,7 +69,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
     let out = options.out.as_ref().unwrap_or(&options.bundle);
     destination::check(out)?;
 
-    let (mut samples, mut taken, mut inspected) = (Vec::new(), None, None);
+    let (mut samples, mut made_on, mut taken, mut inspected) = (Vec::new(), None, None, None);
     let mut scoring = bundle.manifest.scoring.clone();
     if let Some((folder, files)) = found {
         let calibrated = CalibratedRoi::of(&bundle.manifest);
@@ -94,7 +91,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
         if options.replace || !chosen.new.is_empty() {
             let mut engine = Engine::load(&bundle, options.device)?;
             engine.set_roi(roi)?;
-            samples = measure(&mut engine, &chosen.new, clock)?;
+            (samples, made_on) = measure(&mut engine, &chosen.new, clock)?;
             scoring.roi_sha256 = roi.map(|roi| roi.sha256().to_owned());
         }
         taken = Some(tally(&folder, &files, &chosen, &held));
@@ -113,6 +110,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
     let at = clock.now().rfc3339()?;
     let after = before.renewed(&Renewal {
         samples: &samples,
+        made_on: made_on.as_ref(),
         replace: options.replace,
         target,
         shortfall,
@@ -130,28 +128,20 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// What the bundle's network says of `pictures`, one at a time, as the daemon judges them.
-fn measure(engine: &mut Engine, pictures: &[NewPicture], clock: &dyn Clock) -> anyhow::Result<Vec<Sample>> {
+/// What the bundle's network says of `pictures`, one at a time, as the daemon judges them; and what computed it.
+fn measure(
+    engine: &mut Engine,
+    pictures: &[NewPicture],
+    clock: &dyn Clock,
+) -> anyhow::Result<(Vec<Sample>, Option<MadeOn>)> {
     let mut progress = Progress::start("calibration", pictures.len());
-    let mut samples = Vec::with_capacity(pictures.len());
-    for NewPicture { path, fingerprint, part } in pictures {
-        let (size, pixels) = image_file::read(path, PixelFormat::Rgb8)?;
-        let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
-        let measured = engine
-            .measure_one(picture, clock)
-            .with_context(|| format!("image {}: cannot be judged, nothing was written", path.display()))?;
-        let map_max = measured.map.max();
-        ensure!(
-            measured.score.is_finite() && map_max.is_finite(),
-            "image {}: the network gives it no finite score, nothing was written",
-            path.display()
-        );
-        let (part, image) = (part.clone(), fingerprint.clone());
-        samples.push(Sample { score: measured.score, map_max, part, image });
-        progress.set(samples.len(), "");
-    }
+    let files: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
+    let judged = held_out::judge(engine, &files, 1, &mut |done| progress.set(done, ""), clock)?;
     progress.finish(&format!("{} images", pictures.len()));
-    Ok(samples)
+    let sample = |(NewPicture { fingerprint, part, .. }, Judged { score, map_max }): (&NewPicture, _)| {
+        Sample { score, map_max, part: part.clone(), image: fingerprint.clone() }
+    };
+    Ok((pictures.iter().zip(judged).map(sample).collect(), Some(held_out::made_on(engine))))
 }
 
 fn held(calibration: &Calibration) -> Held<'_> {

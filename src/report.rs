@@ -25,6 +25,7 @@ use crate::evaluate::record::Record;
 use crate::image_file::ImageFileError;
 use crate::model::bundle::manifest::Manifest;
 use crate::report::page::Page;
+use crate::roi::Roi;
 
 /// The name of the page in its folder.
 pub const FILE: &str = "index.html";
@@ -36,6 +37,8 @@ pub struct Subject<'a> {
     pub manifest: &'a Manifest,
     pub images: &'a [Labelled],
     pub judged: &'a [Judged],
+    /// What counted of each image; None is the whole.
+    pub roi: Option<&'a Roi>,
     /// With other bundles, if there are any.
     pub comparison: Option<&'a Comparison>,
 }

@@ -19,10 +19,10 @@ pub mod features;
 pub mod folds;
 pub mod held_out;
 pub mod images;
+pub mod input;
 pub mod optimise;
 pub mod outliers;
 pub mod parameters;
-pub mod record;
 pub mod saved;
 pub mod scoring;
 pub mod start;
@@ -56,9 +56,9 @@ use crate::train::augment::Augment;
 use crate::train::extract::Extraction;
 use crate::train::held_out::Judged;
 use crate::train::images::GoodImages;
+use crate::train::input::Input;
 use crate::train::optimise::Outcome;
 use crate::train::outliers::{Outlier, Scale};
-use crate::train::record::Record;
 use crate::train::saved::Saved;
 use crate::train::start::Start;
 use crate::train::use_of::Use;
@@ -137,9 +137,8 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     let (target, shortfall) = division.target(&good, options)?;
     division.tell(&good, target, options);
     let data_sha256 = dataset::data_sha256(&options.data, &good.files)?;
-    let record =
-        Record { options, start: &start, good: &good, division: &division, data_sha256: &data_sha256 };
-    let mut saved = Saved::open(&options.out, record.settings(), options.restart, clock)?;
+    let input = Input { options, start: &start, good: &good, division: &division, data_sha256: &data_sha256 };
+    let mut saved = Saved::open(&options.out, input.settings(), options.restart, clock)?;
     saved.tell();
 
     let extraction = extraction(options, &good, &division);
@@ -162,7 +161,7 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     let (mut engine, outcome, judged) = train(&work, &division, &mut saved)?;
     let trained = clock.now();
 
-    let calibration = calibrate::calibrate(&record.evidence(&judged), target, shortfall)?;
+    let calibration = calibrate::calibrate(&input.evidence(&judged), target, shortfall)?;
     let (pictures, self_test) = held_out::self_test(&engine, &good.files(&division.calibrating()))?;
     let far = outliers(&work, &division, &engine, &judged)?;
     let created = clock.now().rfc3339()?;
@@ -172,14 +171,14 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
         scoring: engine.network().scorer.scoring.clone(),
         calibration: calibration.clone(),
         self_test,
-        provenance: record.provenance(&outcome, created),
+        provenance: input.provenance(&outcome, held_out::made_on(&engine), created),
     };
     writing::write(&options.out, &manifest, engine.network(), &pictures)?;
     if !outcome.stopped {
         saved.remove();
     }
-    let map_threshold = calibration.map_threshold;
-    let shown = outliers::show(&mut engine, &far, &good.files, &options.outliers, map_threshold, clock);
+    let look = (calibration.map_threshold, options.roi.as_deref());
+    let shown = outliers::show(&mut engine, &far, &good.files, &options.outliers, look, clock);
     if let Err(error) = shown {
         // The bundle is there and whole.
         say(&format!("warning: the bundle is written, but not all pictures of outliers: {error:#}"));
@@ -211,7 +210,7 @@ fn train(
             let mut progress = Progress::start("calibration", held_out.len());
             let files = work.good.files(held_out);
             let judged =
-                held_out::judge(&mut engine, &files, &mut |done| progress.set(done, ""), work.clock)?;
+                held_out::judge(&mut engine, &files, BATCH, &mut |done| progress.set(done, ""), work.clock)?;
             progress.finish(&format!("{} held-out images", held_out.len()));
             Ok((engine, outcome, judged))
         }

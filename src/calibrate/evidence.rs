@@ -5,6 +5,7 @@
 //! and its score is the largest of its frames; the parts are what is drawn independently.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,14 @@ pub enum Obtained {
     Folds { k: usize },
 }
 
+/// What computed scores: on another device, or in another precision, they may differ a little.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeOn {
+    pub device: String,
+    pub precision: String,
+}
+
 /// Scores to calibrate with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
@@ -51,6 +60,12 @@ pub struct Part {
     pub images: Vec<String>,
     /// The change of the calibration that brought it, counted from 1; 0 is training.
     pub added: usize,
+}
+
+impl fmt::Display for MadeOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.device, self.precision)
+    }
 }
 
 impl Sample {

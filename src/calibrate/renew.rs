@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::evidence::{Obtained, Sample, gather};
+use crate::calibrate::evidence::{MadeOn, Obtained, Sample, gather};
 use crate::calibrate::{CalibrateError, Calibration, Shortfall, Target, of_parts};
 
 /// What was done to a calibration after training.
@@ -15,6 +15,9 @@ pub struct Change {
     /// Images that it brought, and parts that were new.
     pub images: usize,
     pub parts: usize,
+    /// What computed the scores that it brought; absent if it brought none, or if nobody wrote it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_on: Option<MadeOn>,
     /// RFC 3339, UTC.
     pub at: String,
     /// The command as given.
@@ -37,6 +40,8 @@ pub enum Act {
 pub struct Renewal<'a> {
     /// Measured by the bundle's own network. Pictures that are there already are passed over.
     pub samples: &'a [Sample],
+    /// What computed their scores; None if there are none.
+    pub made_on: Option<&'a MadeOn>,
     /// They take the place of the parts that are there.
     pub replace: bool,
     pub target: Target,
@@ -71,6 +76,7 @@ impl Calibration {
             },
             images: renewed.n_images() - images_before,
             parts: renewed.n - parts_before,
+            made_on: renewal.made_on.cloned(),
             at: renewal.at.to_owned(),
             command: renewal.command.to_owned(),
         });

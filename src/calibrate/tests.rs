@@ -153,6 +153,7 @@ fn folds_prove_less_and_say_so() {
 fn renewal(samples: &[Sample]) -> Renewal<'_> {
     Renewal {
         samples,
+        made_on: None,
         replace: false,
         target: target(0.05, 0.95),
         shortfall: Shortfall::Refuse,

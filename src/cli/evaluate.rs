@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
+use super::calibrate::separator;
 use super::product::{ProductFile, Station};
 use super::{exit, print, print_json};
 use crate::clock::{Clock, SystemClock};
 use crate::config::engine::Device;
+use crate::config::product::Product;
+use crate::dataset::groups::Groups;
+use crate::dataset::parts::Parts;
 use crate::dataset::{self, Labelled};
 use crate::engine;
 use crate::evaluate::check::{self, Note};
@@ -20,6 +24,7 @@ use crate::inference::rules::Limits;
 use crate::model::bundle::manifest::Manifest;
 use crate::progress::{Progress, say};
 use crate::report::{self, Subject};
+use crate::train::held_out;
 
 /// How to read what is printed.
 const FIGURES: &str = "\
@@ -30,7 +35,8 @@ What is printed, each with its exact or DeLong's 95 % limits where it has some:
   FPR at N % TPR    good images rejected by the threshold that finds N % of the defective ones
   overkill          good images judged not OK at the bundle's threshold
   escape            defective images judged OK at the bundle's threshold
-  promise           the most overkill that the calibration allows, and whether these images agree
+    by part         good parts with an image judged not OK, where several images show one part
+  promise           the most overkill that the calibration allows, and whether these parts agree
   AUPRO             share of each defect that is marked, over the share of good pixels that are,
                     up to 0.3 of these (Bergmann et al. 2020)
   one cell          what the network sees as one: much smaller defects are hard to see
@@ -62,6 +68,12 @@ pub(super) struct Arguments {
     /// its image, defects white
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// A file's name before the last SEPARATOR names its part, and the promise is judged by part: a good part is
+    /// rejected when one of its images is
+    ///
+    /// Without it good images of one part are told by equal pixels and by their looks alone, as in training.
+    #[arg(long, value_name = "SEPARATOR", value_parser = separator())]
+    group_by: Option<String>,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
@@ -79,6 +91,7 @@ struct Evaluated {
     record: Record,
     judged: Vec<Judged>,
     manifest: Manifest,
+    product: Option<Product>,
 }
 
 /// What is the same for all bundles.
@@ -87,6 +100,7 @@ struct TestSet<'a> {
     notes: Vec<Note>,
     fingerprints: &'a [String],
     sizes: &'a [Size],
+    good_parts: Option<&'a Groups>,
     data: &'a Path,
     data_sha256: String,
     command: String,
@@ -109,7 +123,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     for warning in &test.warnings {
         say(&format!("warning: {warning}"));
     }
-    let check::Looked { notes, sizes, fingerprints } = check::images(&test.images)?;
+    let mut looked = check::images(&test.images)?;
+    let parts = check::good_parts(&test.images, &looked, arguments.group_by.as_deref());
+    if let Some(Parts { groups, notes, .. }) = &parts {
+        for note in notes {
+            say(note);
+        }
+        let images = test.images.iter().filter(|image| image.is_good).count();
+        looked
+            .notes
+            .extend((groups.count() < images).then_some(Note::Parts { images, parts: groups.count() }));
+    }
+    let check::Looked { notes, sizes, fingerprints, .. } = looked;
     for note in &notes {
         say(&format!("note: {note}"));
     }
@@ -120,11 +145,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         notes,
         fingerprints: &fingerprints,
         sizes: &sizes,
+        good_parts: parts.as_ref().map(|parts| &parts.groups),
         data: &arguments.data,
         data_sha256: dataset::data_sha256(&arguments.data, &files)?,
         command: super::command_line(),
     };
-    let Evaluated { record, judged, manifest } = evaluate(&set, &arguments.bundle, arguments, &clock)?;
+    let Evaluated { record, judged, manifest, product } =
+        evaluate(&set, &arguments.bundle, arguments, &clock)?;
     let mut records = vec![record.clone()];
     for bundle in &arguments.compare {
         records.push(evaluate(&set, bundle, arguments, &clock)?.record);
@@ -139,6 +166,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             manifest: &manifest,
             images: &test.images,
             judged: &judged,
+            roi: product.as_ref().and_then(|product| product.roi.as_deref()),
             comparison: comparison.as_ref(),
         };
         let page = report::write(folder, subject)?;
@@ -146,7 +174,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     match comparison {
         None if arguments.json => print_json(&record)?,
-        None => print(&record.evaluation.to_string())?,
+        None => print(&record.to_string())?,
         Some(comparison) if arguments.json => print_json(&comparison)?,
         Some(comparison) => print(&comparison.to_string())?,
     }
@@ -159,10 +187,11 @@ fn evaluate(
     arguments: &Arguments,
     clock: &dyn Clock,
 ) -> anyhow::Result<Evaluated> {
-    let Station { bundle, mut engine, limits, roi } =
+    let Station { bundle, mut engine, limits, product } =
         arguments.product.load(bundle_file, arguments.device)?;
     let Manifest { calibration, provenance, .. } = &bundle.manifest;
-    if let Some(roi) = roi.as_deref() {
+    let roi = product.as_ref().and_then(|product| product.roi.as_deref());
+    if let Some(roi) = roi {
         check::sizes(set.images, set.sizes, roi)?;
     }
     let mut notes = set.notes.clone();
@@ -182,7 +211,15 @@ fn evaluate(
     let known = set.those(|print| provenance.was_seen(print) || calibrating.contains(print));
     let known_good = known.iter().filter(|image| image.is_good).count();
     let Limits { judge, regions, is_calibrated } = limits;
-    let rules = Rules { judge, regions, calibration, is_calibrated, roi: roi.as_deref(), known_good };
+    let good_parts = set.good_parts;
+    let rules = Rules { judge, regions, calibration, is_calibrated, roi, known_good, good_parts };
+    let here = held_out::made_on(&engine);
+    let calibrated_on: Vec<String> = (bundle.manifest.calibrated_on().into_iter())
+        .map(|made_on| made_on.map_or("not recorded".into(), ToString::to_string))
+        .collect();
+    if calibrated_on != [here.to_string()] {
+        tell(Note::CalibratedOn { calibration: calibrated_on.join(" and "), here: here.to_string() });
+    }
     let mut progress = Progress::start("evaluation", set.images.len());
     let (evaluation, judged) =
         evaluate::run(&mut engine, rules, set.images, &mut |done, _| progress.set(done, ""), clock)?;
@@ -194,16 +231,17 @@ fn evaluate(
         bundle: bundle_file.display().to_string(),
         bundle_sha256: bundle.sha256,
         product: arguments.product.product.as_ref().map(|file| file.display().to_string()),
-        roi_sha256: roi.as_deref().map(|roi| roi.sha256().to_owned()),
+        roi_sha256: roi.map(|roi| roi.sha256().to_owned()),
         data: set.data.display().to_string(),
         data_sha256: set.data_sha256.clone(),
-        device: engine.device_name().into(),
-        precision: engine.precision().into(),
+        device: here.device,
+        precision: here.precision,
+        calibrated_on,
         software: concat!("csflowd ", env!("CARGO_PKG_VERSION")).into(),
         libtorch: engine::LIBTORCH.into(),
         command: set.command.clone(),
         created: clock.now().rfc3339()?,
     };
     let record = Record { about, notes, evaluation };
-    Ok(Evaluated { record, judged, manifest: bundle.manifest })
+    Ok(Evaluated { record, judged, manifest: bundle.manifest, product })
 }

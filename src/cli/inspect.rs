@@ -34,11 +34,12 @@ pub(super) struct Arguments {
 
 /// Ends with 66 if an image could not be read; the others are judged all the same.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let Station { bundle, mut engine, limits, roi } =
+    let Station { bundle, mut engine, limits, product } =
         arguments.product.load(&arguments.bundle, arguments.device)?;
     let Limits { judge, regions, is_calibrated } = limits;
     let calibration = is_calibrated.then_some(&bundle.manifest.calibration);
-    let rules = Rules { judge, regions, calibration, roi: roi.as_deref() };
+    let roi = product.as_ref().and_then(|product| product.roi.as_deref());
+    let rules = Rules { judge, regions, calibration, roi };
     let mut printed = Ok(());
     let inspections = inspect::run(
         &mut engine,

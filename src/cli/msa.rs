@@ -52,7 +52,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let parts = dataset::repeats::repeats(&arguments.data, arguments.group_by.as_deref())?;
-    let Station { bundle, mut engine, limits, .. } =
+    let Station { bundle, mut engine, limits, product } =
         arguments.product.load(&arguments.bundle, arguments.device)?;
     let captures = parts.iter().map(|part| part.captures.len()).sum();
     let mut progress = Progress::start("captures", captures);
@@ -72,12 +72,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     print(&study.to_string())?;
     if let Some(band) = study.proposed_guard_band {
         let band = band.rounded_up();
-        let calibrated = bundle.manifest.calibration.guard_band;
-        // The product's file goes before the bundle.
-        let how = if limits.judge.guard_band() == calibrated {
-            format!("csflowd calibrate --bundle {} --guard-band {band:.6}", arguments.bundle.display())
-        } else {
-            format!("guard_band = {band:.6} in the file of --product, whose own holds and not the bundle's")
+        // The product's own goes before the bundle's, and must be its own where the bundle's does not hold.
+        let own = product.filter(|product| product.guard_band.is_some() || !limits.is_calibrated);
+        let how = match own {
+            Some(product) => format!("guard_band = {band:.6} in {}", product.file.display()),
+            None => {
+                format!("csflowd calibrate --bundle {} --guard-band {band:.6}", arguments.bundle.display())
+            }
         };
         print(&format!("to set it             {how}"))?;
     }

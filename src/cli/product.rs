@@ -1,7 +1,6 @@
 //! `--product FILE`: judging as the daemon judges that product, with another command.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -12,7 +11,6 @@ use crate::inference::rules::Limits;
 use crate::model::bundle::Bundle;
 use crate::model::bundle::roi::CalibratedRoi;
 use crate::progress::say;
-use crate::roi::Roi;
 
 #[derive(Debug, Args)]
 pub(super) struct ProductFile {
@@ -31,8 +29,8 @@ pub(super) struct Station {
     pub(super) bundle: Bundle,
     pub(super) engine: Engine,
     pub(super) limits: Limits,
-    /// What counts of each picture; None is the whole.
-    pub(super) roi: Option<Arc<Roi>>,
+    /// Says what counts of each picture; None is the whole.
+    pub(super) product: Option<Product>,
 }
 
 impl ProductFile {
@@ -43,12 +41,12 @@ impl ProductFile {
         let bundle = Bundle::read(bundle)?;
         let calibrated = CalibratedRoi::of(&bundle.manifest);
         let limits = Limits::new(product.as_ref(), &bundle.manifest.calibration, &calibrated)?;
-        let roi = product.and_then(|product| product.roi);
+        let roi = product.as_ref().and_then(|product| product.roi.as_deref());
         let mut engine = Engine::load(&bundle, device)?;
-        engine.set_roi(roi.as_deref())?;
-        if let Some(roi) = &roi {
+        engine.set_roi(roi)?;
+        if let Some(roi) = roi {
             say(&format!("ROI: {}", calibrated.inspected(roi)));
         }
-        Ok(Station { bundle, engine, limits, roi })
+        Ok(Station { bundle, engine, limits, product })
     }
 }

@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Error;
 use serde::{Serialize, Serializer};
 
 use crate::dataset::Labelled;
+use crate::dataset::likeness::Thumbnail;
+use crate::dataset::parts::{self, Parts};
 use crate::evaluate::pixels;
-use crate::frame::Size;
+use crate::frame::{Picture, PixelFormat, Size};
 use crate::image_file;
 use crate::roi::Roi;
 
@@ -42,6 +44,16 @@ pub enum Note {
         images: usize,
         first: PathBuf,
     },
+    /// Good images that show fewer parts.
+    Parts {
+        images: usize,
+        parts: usize,
+    },
+    /// The threshold rests on scores that were computed otherwise than these.
+    CalibratedOn {
+        calibration: String,
+        here: String,
+    },
     /// Masks that mark pixels outside the ROI alone.
     OutsideRoi {
         masks: usize,
@@ -50,12 +62,14 @@ pub enum Note {
 }
 
 /// What was found of a test set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Looked {
     pub notes: Vec<Note>,
     pub sizes: Vec<Size>,
     /// Of each image, by which a bundle knows what it was trained on.
     pub fingerprints: Vec<String>,
+    /// Of each image.
+    pub thumbnails: Vec<Thumbnail>,
 }
 
 /// Reads every image and every mask. An error names the first that cannot be used, and how many more there
@@ -63,19 +77,21 @@ pub struct Looked {
 pub fn images(images: &[Labelled]) -> anyhow::Result<Looked> {
     let mut sizes = Vec::with_capacity(images.len());
     let mut fingerprints = Vec::with_capacity(images.len());
+    let mut thumbnails = Vec::with_capacity(images.len());
     let mut unusable = Vec::new();
     for image in images {
         match look(image) {
-            Ok((size, fingerprint)) => {
+            Ok((size, fingerprint, thumbnail)) => {
                 sizes.push(size);
                 fingerprints.push(fingerprint);
+                thumbnails.push(thumbnail);
             }
             Err(error) => unusable.push(error),
         }
     }
     let more = unusable.len().saturating_sub(1);
     match unusable.into_iter().next() {
-        None => Ok(Looked { notes: notes(images, sizes.clone()), sizes, fingerprints }),
+        None => Ok(Looked { notes: notes(images, sizes.clone()), sizes, fingerprints, thumbnails }),
         Some(first) if more == 0 => Err(first),
         Some(first) => Err(first.context(format!("{} images cannot be used, first", more + 1))),
     }
@@ -111,12 +127,24 @@ pub fn sizes(images: &[Labelled], sizes: &[Size], roi: &Roi) -> Result<(), OddSi
     }
 }
 
-fn look(image: &Labelled) -> Result<(Size, String), Error> {
-    let (size, _, fingerprint) = image_file::read_known(&image.path)?;
+/// Which of the good images show one part, by the same signs as in training and calibration: names, if there is a
+/// separator, equal pixels and looks. None if each is a part of its own, and no separator says so.
+pub fn good_parts(images: &[Labelled], looked: &Looked, separator: Option<&str>) -> Option<Parts> {
+    let good: Vec<usize> = (0..images.len()).filter(|&image| images[image].is_good).collect();
+    let files: Vec<&Path> = good.iter().map(|&image| images[image].path.as_path()).collect();
+    let fingerprints: Vec<String> = good.iter().map(|&image| looked.fingerprints[image].clone()).collect();
+    let thumbnails: Vec<Thumbnail> = good.iter().map(|&image| looked.thumbnails[image].clone()).collect();
+    let parts = parts::group(&files, &fingerprints, &thumbnails, separator);
+    (separator.is_some() || parts.groups.count() < good.len()).then_some(parts)
+}
+
+fn look(image: &Labelled) -> Result<(Size, String, Thumbnail), Error> {
+    let (size, pixels, fingerprint) = image_file::read_known(&image.path)?;
     if let Some(mask) = &image.mask {
         pixels::read_mask(mask, size)?;
     }
-    Ok((size, fingerprint))
+    let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
+    Ok((size, fingerprint, Thumbnail::of(picture)))
 }
 
 fn notes(images: &[Labelled], mut sizes: Vec<Size>) -> Vec<Note> {
@@ -183,6 +211,16 @@ impl fmt::Display for Note {
                 "the threshold rests on {images} of these images, for example {}: that the promised overkill is kept on \
                  them is no news",
                 first.display()
+            ),
+            Self::CalibratedOn { calibration, here } => write!(
+                f,
+                "the threshold rests on scores computed on {calibration}, and these are computed on {here}: they may \
+                 differ a little"
+            ),
+            Self::Parts { images, parts } => write!(
+                f,
+                "the {images} good images count as {parts} parts, by which the promise is judged; the limits of all \
+                 other figures take each image for itself, and are somewhat too close"
             ),
             Self::OutsideRoi { masks, first } => write!(
                 f,

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::calibrate::rate::{Limits, Rate};
 use crate::calibrate::share::Percent;
 use crate::evaluate::delong::{Difference, Placements};
 use crate::evaluate::evaluation::Image;
-use crate::evaluate::rate::Rate;
 use crate::evaluate::record::{About, Record};
 use crate::evaluate::table::{figure, percent};
 
@@ -47,7 +47,9 @@ impl Comparison {
             self.bundles.iter().map(|record| show(figure(record))).collect()
         };
         let rate = |rate: Rate| percent(rate.rate);
-        let limits = |rate: Rate| format!("{} to {}", bare(rate.low), bare(rate.high));
+        let limits = |rate: Rate| {
+            rate.limits.map_or("-".into(), |Limits { low, high }| format!("{} to {}", bare(low), bare(high)))
+        };
         let mut rows = vec![
             ("image AUROC", of(&|r| r.evaluation.auroc, figure)),
             ("  95 %", each(&|r| r.evaluation.auroc_interval.map_or("-".into(), |i| i.to_string()))),

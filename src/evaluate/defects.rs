@@ -6,7 +6,7 @@ use image::{GrayImage, ImageBuffer, Luma};
 use imageproc::region_labelling::{Connectivity, connected_components};
 use serde::Serialize;
 
-use crate::evaluate::rate::Rate;
+use crate::calibrate::rate::Rate;
 use crate::frame::Size;
 use crate::verdict::regions::{AnomalyMap, Regions};
 

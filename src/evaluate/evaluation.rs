@@ -2,13 +2,12 @@
 
 use serde::Serialize;
 
-use crate::calibrate::evidence::Obtained;
-use crate::calibrate::{Calibration, Guarantee};
+use crate::calibrate::rate::Rate;
 use crate::evaluate::defects::Hits;
 use crate::evaluate::delong::Interval;
 use crate::evaluate::metrics::ranked;
 use crate::evaluate::pixels::Pixel;
-use crate::evaluate::rate::Rate;
+use crate::evaluate::promise::Promise;
 
 /// A bundle on a test set. Figures that the set cannot give, for want of good or defective images, are absent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -74,43 +73,6 @@ pub struct FalseRegions {
     pub images: Rate,
 }
 
-/// What the bundle's calibration says of good parts, and whether these images agree.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Promise {
-    /// With this confidence, at most this share of good parts is judged not OK.
-    pub overkill_max: f64,
-    pub confidence: f64,
-    /// Good parts it was calibrated with, and how many images they have: a part is rejected when one of its images
-    /// is, so images alone are rejected less often.
-    pub parts: usize,
-    pub images: usize,
-    pub obtained: Obtained,
-    /// What was asked for, and on what it rests.
-    pub target_overkill: f64,
-    pub guarantee: Guarantee,
-    /// Good images of this test that the network was trained on, or that the threshold rests on.
-    pub known: usize,
-    pub answer: Answer,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// The whole interval of the overkill lies within the bound.
-    Confirmed,
-    /// The bound lies in the interval: these images are too few to tell.
-    Consistent,
-    /// Within the bound, but counted by images where the bound is about parts of several: no confirmation.
-    OtherUnit,
-    /// Within the bound, but some of the good images made the bundle what it is: no test of it.
-    Known,
-    /// The whole interval lies beyond the bound.
-    Contradicted,
-    NoGoodImages,
-    /// The product has a threshold of its own, of which the calibration says nothing.
-    OtherThreshold,
-}
-
 /// What became of some images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -166,37 +128,6 @@ pub struct Times {
 pub struct Percentiles {
     pub p50: f64,
     pub p99: f64,
-}
-
-impl Promise {
-    /// What `calibration` promises, held against the good images that scored too high; `holds` unless they were judged by
-    /// another threshold or in another ROI. The bundle knows `known` of them.
-    ///
-    /// What is broken is broken even so: an image that is known scores too low if anything, and a part is rejected at
-    /// least as often as one of its images.
-    pub fn new(calibration: &Calibration, holds: bool, overkill: Rate, known: usize) -> Self {
-        let overkill_max = calibration.attained_overkill_bound;
-        let answer = match overkill {
-            _ if !holds => Answer::OtherThreshold,
-            Rate { of: 0, .. } => Answer::NoGoodImages,
-            Rate { low, .. } if low > overkill_max => Answer::Contradicted,
-            Rate { .. } if known > 0 => Answer::Known,
-            Rate { .. } if calibration.n_images() != calibration.n => Answer::OtherUnit,
-            Rate { high, .. } if high <= overkill_max => Answer::Confirmed,
-            Rate { .. } => Answer::Consistent,
-        };
-        Self {
-            overkill_max,
-            confidence: calibration.confidence,
-            parts: calibration.n,
-            images: calibration.n_images(),
-            obtained: calibration.obtained,
-            target_overkill: calibration.target_overkill,
-            known,
-            guarantee: calibration.guarantee,
-            answer,
-        }
-    }
 }
 
 impl Image {

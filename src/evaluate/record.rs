@@ -33,6 +33,8 @@ pub struct About {
     pub data_sha256: String,
     pub device: String,
     pub precision: String,
+    /// What computed the scores that the threshold rests on, each as its device and precision: mostly one.
+    pub calibrated_on: Vec<String>,
     pub software: String,
     pub libtorch: String,
     pub command: String,

@@ -70,7 +70,15 @@ pub(crate) fn calibration() -> Calibration {
 
 pub(crate) fn rules(calibration: &Calibration) -> Rules<'_> {
     let regions = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
-    Rules { judge: calibration.judge(), regions, calibration, is_calibrated: true, roi: None, known_good: 0 }
+    Rules {
+        judge: calibration.judge(),
+        regions,
+        calibration,
+        is_calibrated: true,
+        roi: None,
+        known_good: 0,
+        good_parts: None,
+    }
 }
 
 pub(crate) fn evaluate(images: &[Labelled]) -> anyhow::Result<(Evaluation, Vec<Judged>)> {
@@ -92,6 +100,7 @@ pub(crate) fn record(folder: &Path, bundle: &str, mut evaluation: Evaluation) ->
         data_sha256: "0123abcd".repeat(8),
         device: "cpu".into(),
         precision: "f32".into(),
+        calibrated_on: vec!["cuda:0, f16".into()],
         software: "csflowd".into(),
         libtorch: "2.11.0".into(),
         command: "csflowd evaluate".into(),

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::calibrate::rate::Rate;
 use crate::dataset::Labelled;
 use crate::evaluate::defects::{Hits, Seen};
 use crate::evaluate::delong::Placements;
-use crate::evaluate::evaluation::{
-    Class, Counts, Evaluation, FalseRegions, Image, Percentiles, Promise, Times,
-};
+use crate::evaluate::evaluation::{Class, Counts, Evaluation, FalseRegions, Image, Percentiles, Times};
 use crate::evaluate::metrics::Curve;
 use crate::evaluate::pixels::Counted;
-use crate::evaluate::rate::Rate;
+use crate::evaluate::promise::{ByPart, Good, Promise};
 use crate::evaluate::{Judged, Rules, StageTimes};
 use crate::verdict::Outcome;
 use crate::verdict::regions;
@@ -27,6 +26,8 @@ pub(super) fn of(rules: Rules<'_>, images: &[Labelled], judged: &[Judged], count
     let Counted { pixel, fates, outside_roi } = counted;
     let (good_counts, defective_counts) = (counts(&good), counts(&defective));
     let overkill = Rate::new(good_counts.not_ok, good.len());
+    let is_not_ok: Vec<bool> = good.iter().map(|(_, judged)| judged.outcome == Outcome::Anomalous).collect();
+    let by_part = rules.good_parts.and_then(|groups| ByPart::new(groups, &is_not_ok));
     let holds = rules.is_calibrated && rules.judge.threshold().get() == rules.calibration.threshold;
     Evaluation {
         threshold: rules.judge.threshold().get(),
@@ -51,7 +52,7 @@ pub(super) fn of(rules: Rules<'_>, images: &[Labelled], judged: &[Judged], count
         escape: Rate::new(defective_counts.ok, defective.len()),
         not_decidable: good_counts.not_decidable + defective_counts.not_decidable,
         not_inspected: good_counts.not_inspected + defective_counts.not_inspected,
-        promise: Promise::new(rules.calibration, holds, overkill, rules.known_good),
+        promise: Promise::new(rules.calibration, holds, Good { overkill, by_part, known: rules.known_good }),
         classes: classes(&all, &good),
         time_ms: times(judged),
         images: all.iter().map(|&pair| image(pair)).collect(),

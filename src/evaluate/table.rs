@@ -6,7 +6,9 @@ use crate::calibrate::Guarantee;
 use crate::calibrate::evidence::Obtained;
 use crate::calibrate::share::{Bound, Percent};
 use crate::evaluate::delong::Interval;
-use crate::evaluate::evaluation::{Answer, Class, Evaluation, Percentiles, Promise};
+use crate::evaluate::evaluation::{Class, Evaluation, Percentiles};
+use crate::evaluate::promise::{Answer, Promise};
+use crate::evaluate::record::{About, Record};
 
 /// Four decimals, or a dash for what the images could not give.
 pub fn figure(value: Option<f64>) -> String {
@@ -57,7 +59,7 @@ impl fmt::Display for Promise {
         f.write_str(match self.answer {
             Answer::Confirmed => "confirmed by these images",
             Answer::Consistent => "these images agree but are too few to confirm it",
-            Answer::OtherUnit => "these images agree, but parts are promised and images were counted: no confirmation",
+            Answer::OtherUnit => return other_unit(f, self),
             Answer::Known => {
                 return write!(
                     f,
@@ -69,6 +71,32 @@ impl fmt::Display for Promise {
             Answer::OtherThreshold => "but the product has a threshold of its own",
         })
     }
+}
+
+/// The figures, and what computed them.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let About { device, precision, calibrated_on, .. } = &self.about;
+        writeln!(f, "{}", self.evaluation)?;
+        writeln!(f, "{:18} {device}, {precision}", "judged on")?;
+        write!(f, "{:18} {}", "calibrated on", calibrated_on.join(" and "))
+    }
+}
+
+/// Why parts of another number of images cannot tell.
+fn other_unit(f: &mut fmt::Formatter<'_>, promise: &Promise) -> fmt::Result {
+    let Some(by_part) = promise.by_part else {
+        return f.write_str(
+            "these images agree, but parts are promised and images were counted: no confirmation",
+        );
+    };
+    let (here, there) = (by_part.images_per_part, promise.calibrated_images_per_part());
+    let (found, what) =
+        if here < there { ("agree", "confirmation") } else { ("do not agree", "contradiction") };
+    write!(
+        f,
+        "these parts {found}, but have {here:.1} images each and those of the calibration {there:.1}: no {what}"
+    )
 }
 
 impl fmt::Display for Evaluation {
@@ -122,6 +150,9 @@ impl fmt::Display for Evaluation {
         line("a region", &regions)?;
         line("at threshold", &format!("{:.6}{guard_band}", self.threshold))?;
         line("  overkill", &self.overkill.to_string())?;
+        if let Some(by_part) = self.promise.by_part {
+            line("    by part", &by_part.overkill.to_string())?;
+        }
         line("  escape", &self.escape.to_string())?;
         line("  promise", &self.promise.to_string())?;
         if self.not_inspected > 0 {

@@ -6,10 +6,11 @@ use super::samples::{Scripted, Stopped, calibration, evaluate, part, record, rul
 use super::*;
 use crate::calibrate::Guarantee;
 use crate::calibrate::evidence::Obtained;
+use crate::calibrate::rate::Rate;
 use crate::evaluate::compare::Comparison;
 use crate::evaluate::delong::Interval;
-use crate::evaluate::evaluation::{Answer, Percentiles, Promise};
-use crate::evaluate::rate::Rate;
+use crate::evaluate::evaluation::Percentiles;
+use crate::evaluate::promise::{Answer, ByPart, Good, Promise};
 use crate::frame::Size;
 use crate::roi::Shapes;
 
@@ -140,49 +141,31 @@ fn percentiles_are_times_that_were_measured() {
     assert_eq!(of(vec![Duration::from_millis(7)]), Percentiles { p50: 7.0, p99: 7.0 });
 }
 
-#[test]
-fn a_promise_is_confirmed_or_broken_only_where_the_images_can_tell() {
-    let mut calibration = calibration();
-    calibration.attained_overkill_bound = 0.05;
-    let answer = |count, of| promise(&calibration, count, of, 0).answer;
-    assert_eq!(answer(0, 0), Answer::NoGoodImages);
-    assert_eq!(answer(0, 20), Answer::Consistent);
-    assert_eq!(answer(0, 100), Answer::Confirmed);
-    assert_eq!(answer(5, 20), Answer::Contradicted);
-    assert_eq!(answer(2, 20), Answer::Consistent);
-    let other = Promise::new(&calibration, false, Rate::new(0, 100), 0);
-    assert_eq!(other.answer, Answer::OtherThreshold);
-}
-
-fn promise(calibration: &Calibration, count: usize, of: usize, known: usize) -> Promise {
-    Promise::new(calibration, true, Rate::new(count, of), known)
-}
-
-#[test]
-fn images_that_the_bundle_knows_or_that_are_not_whole_parts_confirm_nothing() {
-    let mut calibration = calibration();
-    calibration.attained_overkill_bound = 0.05;
-    assert_eq!(promise(&calibration, 0, 100, 1).answer, Answer::Known);
-    assert_eq!(promise(&calibration, 2, 20, 1).answer, Answer::Known);
-    assert_eq!(promise(&calibration, 5, 20, 1).answer, Answer::Contradicted);
-    calibration.parts[0].images.push("image-9".into());
-    assert_eq!(promise(&calibration, 0, 100, 0).answer, Answer::OtherUnit);
-    assert_eq!(promise(&calibration, 5, 20, 0).answer, Answer::Contradicted);
+fn promise(calibration: &Calibration, known: usize, by_part: Option<ByPart>) -> Promise {
+    Promise::new(calibration, true, Good { overkill: Rate::new(0, 9), by_part, known })
 }
 
 #[test]
 fn a_promise_says_on_what_it_rests() {
     let mut calibration = calibration();
-    let mut texts = vec![promise(&calibration, 0, 9, 0).to_string()];
+    let mut texts = vec![promise(&calibration, 0, None).to_string()];
     calibration.obtained = Obtained::Folds { k: 5 };
-    texts.push(promise(&calibration, 0, 9, 9).to_string());
+    texts.push(promise(&calibration, 9, None).to_string());
     calibration.guarantee = Guarantee::CrossConformal;
     calibration.parts[0].images.push("image-9".into());
-    texts.push(promise(&calibration, 0, 9, 0).to_string());
+    texts.push(promise(&calibration, 0, None).to_string());
+    for (rejected, images_per_part) in [(0, 1.5), (0, 1.0), (3, 4.0)] {
+        calibration.attained_overkill_bound = if rejected > 0 { 0.05 } else { 0.777 };
+        let by_part = ByPart { overkill: Rate::new(rejected, 4), images_per_part };
+        texts.push(promise(&calibration, 0, Some(by_part)).to_string());
+    }
     insta::assert_snapshot!(texts.join("\n"), @r"
     at most 77.7 % with 95 % confidence, from 2 parts (the 1 % asked for is not guaranteed): confirmed by these images
     at most 77.7 % with 95 % confidence, from 2 parts in folds, if the network scores new parts as the folds' networks do (the 1 % asked for is not guaranteed): not tested, the network was trained on 9 of the good images or the threshold rests on them
     at most 77.7 % with 95 % confidence, from 2 parts of 3 images in folds, if the network scores new parts as the folds' networks do: these images agree, but parts are promised and images were counted: no confirmation
+    at most 77.7 % with 95 % confidence, from 2 parts of 3 images in folds, if the network scores new parts as the folds' networks do: confirmed by these images
+    at most 77.7 % with 95 % confidence, from 2 parts of 3 images in folds, if the network scores new parts as the folds' networks do: these parts agree, but have 1.0 images each and those of the calibration 1.5: no confirmation
+    at most 5 % with 95 % confidence, from 2 parts of 3 images in folds, if the network scores new parts as the folds' networks do: these parts do not agree, but have 4.0 images each and those of the calibration 1.5: no contradiction
     ");
 }
 

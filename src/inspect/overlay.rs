@@ -55,12 +55,15 @@ pub fn draw_cell(picture: &mut RgbImage, [w, h]: [f64; 2]) {
     draw_box(picture, &cell, stroke);
 }
 
-/// Darkens what lies outside `roi`, which is of the picture's size, and draws its outline: white inside, black outside.
+/// Darkens what lies outside `roi`, which spans the picture whatever its size, and draws its outline: white inside,
+/// black outside.
 pub fn draw_roi(picture: &mut RgbImage, roi: &Roi) {
     let (width, height) = picture.dimensions();
-    debug_assert_eq!(roi.size(), Size { width, height }, "pictures of another size are not judged");
     let stroke = (width.max(height) / 400).max(1);
-    let is_inside = |x: u32, y: u32| roi.pixels()[y as usize * width as usize + x as usize];
+    let Size { width: columns, height: rows } = roi.size();
+    let at = |n: u32, new: u32, old: u32| n as usize * old as usize / new as usize;
+    let is_inside =
+        |x: u32, y: u32| roi.pixels()[at(y, height, rows) * columns as usize + at(x, width, columns)];
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
         let here = is_inside(x, y);
         // The picture's own edge is no border.
@@ -208,6 +211,11 @@ mod tests {
         let shapes = Shapes { include: vec![left], ..Shapes::default() };
         draw_roi(&mut picture, &Roi::new(Size { width: 80, height: 40 }, &shapes).unwrap());
         let row = [0, 28, 29, 30, 31, 79].map(|x| *picture.get_pixel(x, 0));
+        assert_eq!(row, [Rgb([99; 3]), Rgb([99; 3]), WHITE, BLACK, Rgb([33; 3]), Rgb([33; 3])]);
+        // On a picture of twice the size it spans twice as much.
+        let mut picture = RgbImage::from_pixel(160, 80, Rgb([99; 3]));
+        draw_roi(&mut picture, &Roi::new(Size { width: 80, height: 40 }, &shapes).unwrap());
+        let row = [0, 58, 59, 60, 61, 159].map(|x| *picture.get_pixel(x, 79));
         assert_eq!(row, [Rgb([99; 3]), Rgb([99; 3]), WHITE, BLACK, Rgb([33; 3]), Rgb([33; 3])]);
     }
 

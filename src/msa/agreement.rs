@@ -8,10 +8,9 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde::Serialize;
 
-use crate::calibrate::binomial::share_interval;
+use crate::calibrate::rate::Rate;
 use crate::verdict::Outcome;
 
-const CONFIDENCE: f64 = 0.95;
 const RESAMPLES: usize = 2000;
 const SEED: u64 = 1960;
 
@@ -20,19 +19,6 @@ const SEED: u64 = 1960;
 pub struct Ratings {
     pub is_good: bool,
     pub outcomes: Vec<Outcome>,
-}
-
-/// A share that was counted. The interval (Clopper and Pearson) is there where what was counted are parts.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Counted {
-    pub count: usize,
-    pub of: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub share: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub low: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub high: Option<f64>,
 }
 
 /// Cohen's kappa, with a 95 % bootstrap interval over parts, if they differ enough to give one.
@@ -49,22 +35,22 @@ pub struct Kappa {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Agreement {
     /// Captures with the right verdict.
-    pub effectiveness: Counted,
+    pub effectiveness: Rate,
     /// Captures of defective parts called OK.
-    pub misses: Counted,
+    pub misses: Rate,
     /// Captures of good parts called not OK.
-    pub false_alarms: Counted,
+    pub false_alarms: Rate,
     /// Captures.
     pub not_decidable: usize,
     pub not_inspected: usize,
     /// Parts whose captures all have the right verdict.
-    pub effective_parts: Counted,
+    pub effective_parts: Rate,
     /// Defective parts of which a capture was called OK.
-    pub missed_parts: Counted,
+    pub missed_parts: Rate,
     /// Good parts of which a capture was called not OK.
-    pub false_alarm_parts: Counted,
+    pub false_alarm_parts: Rate,
     /// Parts whose captures all have the same verdict.
-    pub consistent_parts: Counted,
+    pub consistent_parts: Rate,
     /// Against the truth, over captures that were called OK or not OK. Absent if there is but one kind of part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kappa: Option<Kappa>,
@@ -103,31 +89,18 @@ impl Agreement {
         let effective = parts.iter().filter(|part| part.right() == part.outcomes.len()).count();
         let consistent = parts.iter().filter(|part| part.is_consistent()).count();
         Self {
-            effectiveness: Counted::captures(right, captures(&all)),
-            misses: Counted::captures(total(&defective, Outcome::Good), captures(&defective)),
-            false_alarms: Counted::captures(total(&good, Outcome::Anomalous), captures(&good)),
+            effectiveness: Rate::alike(right, captures(&all)),
+            misses: Rate::alike(total(&defective, Outcome::Good), captures(&defective)),
+            false_alarms: Rate::alike(total(&good, Outcome::Anomalous), captures(&good)),
             not_decidable: total(&all, Outcome::Undecidable),
             not_inspected: parts.iter().map(Ratings::not_inspected).sum(),
-            effective_parts: Counted::parts(effective, parts.len()),
-            missed_parts: Counted::parts(with(&defective, Outcome::Good), defective.len()),
-            false_alarm_parts: Counted::parts(with(&good, Outcome::Anomalous), good.len()),
-            consistent_parts: Counted::parts(consistent, parts.len()),
+            effective_parts: Rate::new(effective, parts.len()),
+            missed_parts: Rate::new(with(&defective, Outcome::Good), defective.len()),
+            false_alarm_parts: Rate::new(with(&good, Outcome::Anomalous), good.len()),
+            consistent_parts: Rate::new(consistent, parts.len()),
             kappa: kappa(&good, &defective),
             kappa_repeats: fleiss(parts),
         }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of captures")]
-impl Counted {
-    fn captures(count: usize, of: usize) -> Self {
-        Self { count, of, share: (of > 0).then(|| count as f64 / of as f64), low: None, high: None }
-    }
-
-    fn parts(count: usize, of: usize) -> Self {
-        let (low, high) = share_interval(count, of, CONFIDENCE);
-        let interval = (of > 0).then_some((low, high));
-        Self { low: interval.map(|i| i.0), high: interval.map(|i| i.1), ..Self::captures(count, of) }
     }
 }
 
@@ -243,14 +216,14 @@ mod tests {
             part(false, &[NG, NG, NG]),
             part(false, &[NG, OK, lost]),
         ]);
-        let counts = |c: Counted| (c.count, c.of);
+        let counts = |c: Rate| (c.count, c.of);
         assert_eq!(counts(found.effectiveness), (10, 15));
         assert_eq!((counts(found.misses), counts(found.false_alarms)), ((1, 6), (2, 9)));
         assert_eq!((found.not_decidable, found.not_inspected), (1, 1));
         assert_eq!(counts(found.effective_parts), (2, 5));
         assert_eq!((counts(found.missed_parts), counts(found.false_alarm_parts)), ((1, 2), (1, 3)));
         assert_eq!(counts(found.consistent_parts), (2, 5));
-        assert_eq!((found.misses.low, found.missed_parts.low), (None, Some(share_interval(1, 2, 0.95).0)));
+        assert!(found.misses.limits.is_none() && found.missed_parts == Rate::new(1, 2));
         let kappa = found.kappa.unwrap();
         assert!(kappa.low.unwrap() < kappa.value && kappa.value < kappa.high.unwrap(), "{kappa:?}");
     }
@@ -258,7 +231,7 @@ mod tests {
     #[test]
     fn one_kind_of_part_or_of_verdict_has_no_kappa() {
         let good = Agreement::of(&[part(true, &[OK, OK]), part(true, &[OK, OK])]);
-        assert_eq!((good.kappa, good.kappa_repeats, good.misses.share), (None, None, None));
+        assert_eq!((good.kappa, good.kappa_repeats, good.misses.rate), (None, None, None));
         let right = Agreement::of(&[part(true, &[OK, OK]), part(false, &[NG, NG])]);
         assert_eq!(right.kappa, Some(Kappa { value: 1.0, low: None, high: None }));
         assert_eq!(right.kappa_repeats, Some(1.0));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::calibrate::share::Percent;
-use crate::msa::agreement::{Agreement, Counted, Kappa};
+use crate::msa::agreement::{Agreement, Kappa};
 use crate::msa::spread::{GuardBand, Repeatability};
 use crate::msa::study::{Nearest, Part, Study};
 
@@ -117,17 +117,6 @@ impl fmt::Display for Nearest {
         let side = if *distance < 0.0 { "on the wrong side of" } else { "from" };
         write!(f, "{part}: mean {mean:.6}, {:.6} {side} the threshold", distance.abs())?;
         distance_in_sd.map_or(Ok(()), |sds| write!(f, " = {:.1} sd", sds.abs()))
-    }
-}
-
-impl fmt::Display for Counted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(share) = self.share else { return f.write_str("no such parts") };
-        write!(f, "{} of {} = {}", self.count, self.of, Percent(share))?;
-        match (self.low, self.high) {
-            (Some(low), Some(high)) => write!(f, " (95 %: {} to {})", Percent(low), Percent(high)),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -15,13 +15,12 @@ pub(super) fn sections(subject: Subject<'_>) -> Result<Vec<Section>, ReportError
     let good = hardest(subject, true, |_| true);
     if !good.is_empty() {
         let intro = "Highest scores first: these are, or nearly are, rejected for no fault.";
-        let body = html! { p { (intro) " " (legend()) } (figures(subject, &good)?) };
+        let body = html! { p { (intro) " " (legend(subject)) } (figures(subject, &good)?) };
         sections.push(Section { id: "hard-good", heading: "Hardest good images".into(), body });
     }
     let classes: Vec<&str> = defect_classes(&subject.record.evaluation);
     if !classes.is_empty() {
-        let mut body =
-            html! { p { "Lowest scores of each class first: these do, or nearly do, escape. " (legend()) } };
+        let mut body = html! { p { "Lowest scores of each class first: these do, or nearly do, escape. " (legend(subject)) } };
         for class in classes {
             let members = hardest(subject, false, |index| subject.images[index].class == class);
             body = html! { (body) h3 { (class) } (figures(subject, &members)?) };
@@ -31,9 +30,13 @@ pub(super) fn sections(subject: Subject<'_>) -> Result<Vec<Section>, ReportError
     Ok(sections)
 }
 
-fn legend() -> &'static str {
-    "Left the image, true defects outlined by dashes; right the same with the anomaly map as heat and the regions as \
-     boxes."
+fn legend(subject: Subject<'_>) -> String {
+    let roi =
+        if subject.roi.is_some() { ". What is dark lies outside the ROI and was not inspected" } else { "" };
+    format!(
+        "Left the image, true defects outlined by dashes; right the same with the anomaly map as heat and the regions as \
+         boxes{roi}."
+    )
 }
 
 fn defect_classes(evaluation: &Evaluation) -> Vec<&str> {
@@ -64,7 +67,7 @@ fn figures(subject: Subject<'_>, indices: &[usize]) -> Result<Markup, ReportErro
 fn example(subject: Subject<'_>, index: usize) -> Result<Markup, ReportError> {
     let (label, judged) = (&subject.images[index], &subject.judged[index]);
     let Pair { plain, seen, width, height } =
-        picture::pair(label, judged, subject.record.evaluation.map_threshold)?;
+        picture::pair(label, judged, subject.record.evaluation.map_threshold, subject.roi)?;
     let file = &subject.record.evaluation.images[index].file;
     let (verdict, is_wrong) = verdict(judged.outcome, label.is_good);
     let threshold = subject.record.evaluation.threshold;

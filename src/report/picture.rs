@@ -14,6 +14,7 @@ use crate::frame::PixelFormat;
 use crate::image_file;
 use crate::inspect::overlay;
 use crate::report::ReportError;
+use crate::roi::Roi;
 use crate::verdict::regions::Region;
 
 /// Longer side of a picture in the page. Small images are enlarged, so that what is drawn on them stays fine.
@@ -29,13 +30,18 @@ const DASH: u32 = 4;
 pub(super) struct Pair {
     /// With the outline of the true defects, if they are known.
     pub(super) plain: String,
-    /// With the anomaly map and the regions over it.
+    /// With the ROI, the anomaly map and the regions over it.
     pub(super) seen: String,
     pub(super) width: u32,
     pub(super) height: u32,
 }
 
-pub(super) fn pair(label: &Labelled, judged: &Judged, map_threshold: f64) -> Result<Pair, ReportError> {
+pub(super) fn pair(
+    label: &Labelled,
+    judged: &Judged,
+    map_threshold: f64,
+    roi: Option<&Roi>,
+) -> Result<Pair, ReportError> {
     let (size, raw) = image_file::read(&label.path, PixelFormat::Rgb8)?;
     let picture = RgbImage::from_raw(size.width, size.height, raw).expect("rows are packed");
     let scale = f64::from(SIDE) / f64::from(size.width.max(size.height));
@@ -49,6 +55,9 @@ pub(super) fn pair(label: &Labelled, judged: &Judged, map_threshold: f64) -> Res
             marked[at(y, height, size.height) * size.width as usize + at(x, width, size.width)]
         };
         outline(&mut plain, &is_marked);
+    }
+    if let Some(roi) = roi {
+        overlay::draw_roi(&mut seen, roi);
     }
     let regions: Vec<Region> = judged.regions.worst.iter().map(|region| larger(region, scale)).collect();
     if let Some(map) = &judged.map {

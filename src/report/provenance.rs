@@ -33,6 +33,7 @@ fn evaluation(record: &Record) -> Rows {
         ("Command", about.command.clone()),
         ("Software", format!("{}, libtorch {}", about.software, about.libtorch)),
         ("Device and precision", format!("{}, {}", about.device, about.precision)),
+        ("Those of the calibration", about.calibrated_on.join(" and ")),
     ]
 }
 

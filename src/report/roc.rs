@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
+use crate::calibrate::rate::{Limits, Rate};
 use crate::evaluate::compare::{Comparison, letter};
 use crate::evaluate::evaluation::{Evaluation, Image};
 use crate::evaluate::metrics::Curve;
-use crate::evaluate::rate::Rate;
 use crate::report::chart::{Plot, Scale, px};
 use crate::report::page::Section;
 use crate::verdict;
@@ -39,7 +39,7 @@ pub(super) fn section(evaluation: &Evaluation, comparison: Option<&Comparison>) 
     // As much of the height as the curves and the point need, the interesting part large.
     let start =
         |drawn: &Drawn| drawn.corners.iter().find(|corner| corner.0 > 0.0).map_or(1.0, |corner| corner.1);
-    let lowest = drawn.iter().map(start).fold(stopped.low, f64::min);
+    let lowest = drawn.iter().map(start).fold(limits(stopped).low, f64::min);
     let floor = [0.95, 0.9, 0.8, 0.5, 0.0].into_iter().find(|&floor| floor < lowest).unwrap_or(0.0);
     let body = html! {
         figure {
@@ -75,6 +75,11 @@ fn corners(evaluation: &Evaluation) -> Vec<(f64, f64)> {
     Curve::new(scored).roc()
 }
 
+/// All, where nothing is known.
+fn limits(rate: Rate) -> Limits {
+    rate.limits.unwrap_or(Limits { low: 0.0, high: 1.0 })
+}
+
 fn not_ok(evaluation: &Evaluation) -> usize {
     let is_found = |image: &&Image| !image.is_good && image.evaluation == verdict::Evaluation::NotOk as u8;
     evaluation.images.iter().filter(is_found).count()
@@ -93,8 +98,8 @@ fn chart(id: &str, title: &str, drawn: &[Drawn], point: (Rate, Rate), (right, fl
     let (overkill, stopped) = point;
     let at = (plot.at_x(overkill.rate.unwrap_or(0.0)), plot.at_y(stopped.rate.unwrap_or(0.0)));
     let arms = (
-        (plot.at_x(overkill.low), plot.at_x(overkill.high)),
-        (plot.at_y(stopped.low), plot.at_y(stopped.high)),
+        (plot.at_x(limits(overkill).low), plot.at_x(limits(overkill).high)),
+        (plot.at_y(limits(stopped).low), plot.at_y(limits(stopped).high)),
     );
     html! {
         svg viewBox="0 0 440 362" role="img" aria-labelledby={ (id) "-title" } {

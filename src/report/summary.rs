@@ -5,10 +5,11 @@ use maud::{Markup, html};
 
 use crate::calibrate::Guarantee;
 use crate::calibrate::evidence::Obtained;
+use crate::calibrate::rate::Rate;
 use crate::calibrate::share::{Bound, Percent};
 use crate::evaluate::check::Note;
-use crate::evaluate::evaluation::{Answer, Evaluation, Image, Promise};
-use crate::evaluate::rate::Rate;
+use crate::evaluate::evaluation::{Evaluation, Image};
+use crate::evaluate::promise::{Answer, Promise};
 use crate::report::page::Section;
 use crate::verdict;
 
@@ -60,7 +61,7 @@ fn card(name: &str, what: &str, rate: Rate) -> Markup {
                 Some(share) => {
                     p.big { (Percent(share).to_string()) }
                     p { (rate.count) " of " (rate.of) " " (what) }
-                    p { "95 % interval: " (Percent(rate.low).to_string()) " to " (Percent(rate.high).to_string()) }
+                    @if let Some(limits) = rate.limits { p { "95 % interval: " (limits.to_string()) } }
                 }
                 None => {
                     p.big { "-" }
@@ -81,6 +82,11 @@ fn promise(promise: Promise) -> Markup {
             "not kept",
             "More good images are rejected than it allows. These images are unlike those of the calibration: find out \
              what has changed, and calibrate again.",
+        ),
+        Answer::OtherUnit if promise.by_part.is_some() => (
+            "not tested",
+            "It is about parts of as many images as those of the calibration, and these have another number: the more \
+             images a part has, the more often it is rejected.",
         ),
         Answer::OtherUnit => (
             "not contradicted",
@@ -118,6 +124,13 @@ fn promise(promise: Promise) -> Markup {
             @if promise.guarantee == Guarantee::None {
                 p { "The " (Percent(promise.target_overkill).to_string()) " asked for is not guaranteed: that takes more \
                     parts." }
+            }
+            @if let Some(by_part) = promise.by_part {
+                p {
+                    "Good parts of this test with an image judged not OK: " (by_part.overkill.to_string()) ". A part has "
+                    (format!("{:.1}", by_part.images_per_part)) " images here and "
+                    (format!("{:.1}", promise.calibrated_images_per_part())) " in the calibration."
+                }
             }
             p { (why) }
         }

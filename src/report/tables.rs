@@ -2,12 +2,11 @@
 
 use maud::{Markup, html};
 
-use crate::calibrate::share::Percent;
+use crate::calibrate::rate::{Limits, Rate};
 use crate::evaluate::compare::{Comparison, letter};
 use crate::evaluate::defects::Hits;
 use crate::evaluate::delong::Interval;
 use crate::evaluate::evaluation::{Class, Evaluation, FalseRegions};
-use crate::evaluate::rate::Rate;
 use crate::evaluate::table::{cell, figure, percent};
 use crate::report::chart;
 use crate::report::page::Section;
@@ -135,7 +134,7 @@ pub(super) fn defects(hits: &Hits, evaluation: &Evaluation) -> Section {
             } }
             tbody { @for (name, hit) in rows { tr {
                 th scope="row" { (name) } td.n { (hit.of) } td.n { (hit.count) } td.n { (share(hit)) }
-                td.forest { @if hit.of > 0 { (chart::interval(hit.rate, (hit.low, hit.high))) } }
+                td.forest { @if let Some(Limits { low, high }) = hit.limits { (chart::interval(hit.rate, (low, high))) } }
             } } }
         }
     };
@@ -185,6 +184,6 @@ pub(super) fn not_inspected(evaluation: &Evaluation) -> Option<Section> {
 fn share(rate: Rate) -> Markup {
     html! {
         (percent(rate.rate))
-        @if rate.of > 0 { br; "(" (Percent(rate.low).to_string()) " to " (Percent(rate.high).to_string()) ")" }
+        @if let Some(limits) = rate.limits { br; "(" (limits.to_string()) ")" }
     }
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::*;
 use crate::calibrate::evidence::Obtained;
-use crate::evaluate::evaluation::Answer;
+use crate::calibrate::rate::Rate;
+use crate::evaluate::promise::{Answer, ByPart};
 use crate::evaluate::samples::{evaluate, part, record};
 use crate::model::bundle::fixture::Fixture;
 
@@ -30,8 +31,14 @@ fn pages(folder: &Path) -> [String; 2] {
     let comparison = Comparison::new(vec![first.clone(), second]).unwrap();
     let manifest = Fixture::new().manifest;
     [None, Some(&comparison)].map(|comparison| {
-        let subject =
-            Subject { record: &first, manifest: &manifest, images: &images, judged: &judged, comparison };
+        let subject = Subject {
+            record: &first,
+            manifest: &manifest,
+            images: &images,
+            judged: &judged,
+            roi: None,
+            comparison,
+        };
         page(subject).unwrap().html()
     })
 }
@@ -79,6 +86,7 @@ fn the_page_says_what_was_found() {
         "0123abcd0123",
         "csflowd train",
         "cpu, f32",
+        "cuda:0, f16",
         "tiny, efficientnet_lite0 at 128x128",
     ] {
         assert!(provenance.contains(known), "{known} in {provenance}");
@@ -107,6 +115,13 @@ fn a_promise_from_folds_is_not_said_to_rest_on_unseen_parts() {
     let held_out = text(&evaluation);
     assert!(held_out.contains("from 2 good parts that the network was not trained on."), "{held_out}");
     assert!(held_out.contains("The 1 % asked for is not guaranteed"), "{held_out}");
+    assert!(!held_out.contains("Good parts of this test"), "{held_out}");
+    evaluation.promise.by_part = Some(ByPart { overkill: Rate::new(1, 3), images_per_part: 4.0 / 3.0 });
+    evaluation.promise.answer = Answer::OtherUnit;
+    let by_part = text(&evaluation);
+    assert!(by_part.contains("with an image judged not OK: 1 of 3 = 33.3 %"), "{by_part}");
+    assert!(by_part.contains("A part has 1.3 images here and 1.0 in the calibration."), "{by_part}");
+    assert!(by_part.contains(">not tested<") && by_part.contains("another number"), "{by_part}");
     evaluation.promise.obtained = Obtained::Folds { k: 5 };
     evaluation.promise.answer = Answer::Known;
     let folds = text(&evaluation);
@@ -148,6 +163,7 @@ fn a_test_set_of_one_kind_has_a_page_too() {
             manifest: &manifest,
             images: &images,
             judged: &judged,
+            roi: None,
             comparison: None,
         };
         let out = folder.path().join(format!("deep/{}", parts.len()));

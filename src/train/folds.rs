@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::division;
 use crate::engine::Engine;
+use crate::train::BATCH;
 use crate::train::error::TrainError;
 use crate::train::held_out::{self, Judged};
 use crate::train::optimise::{Outcome, Plan};
@@ -46,7 +47,7 @@ pub fn run(
             return Err(TrainError::Interrupted { before: "all folds were trained" }.into());
         }
         let mut engine = work.engine(network, &[])?;
-        let judged = held_out::judge(&mut engine, &work.good.files(fold), &mut |_| {}, work.clock)?;
+        let judged = held_out::judge(&mut engine, &work.good.files(fold), BATCH, &mut |_| {}, work.clock)?;
         saved.keep_fold(Fold {
             judged,
             epoch_kept: outcome.epoch_kept,

@@ -1,23 +1,24 @@
-//! What the finished network says about images it has never seen: the threshold, and the bundle's self-test.
+//! What a finished network says about images it has never seen: the threshold, when it is trained and when it is
+//! calibrated again, and the bundle's self-test.
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::calibrate::evidence::MadeOn;
 use crate::clock::Clock;
 use crate::engine::{Detector, Engine};
 use crate::model::bundle::manifest::SelfTest;
 use crate::model::preprocess;
-use crate::train::BATCH;
 use crate::train::images::{read_all, views};
 
 /// Pictures in the bundle's self-test, and how closely their scores must be found again.
 const SELF_TEST_PICTURES: usize = 4;
 const SELF_TEST_TOLERANCE: f64 = 1e-3;
 
-/// What the finished network says of an image. It is the daemon's own code that says it, in batches, where the daemon
+/// What a network says of an image. It is the daemon's own code that says it, in batches, where the daemon
 /// may take one picture at a time: that moves a score in its last digits, far less than the self-test tolerates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
@@ -26,21 +27,26 @@ pub struct Judged {
     pub map_max: f64,
 }
 
-/// Judges `images` in their order; `each` is told how many are done.
+/// Judges `images` in their order, `batch` of them together; `each` is told how many are done. An image that cannot be judged, or has no finite
+/// score, is an error with its name.
 pub fn judge(
     engine: &mut Engine,
     images: &[PathBuf],
+    batch: usize,
     each: &mut dyn FnMut(usize),
     clock: &dyn Clock,
 ) -> anyhow::Result<Vec<Judged>> {
     let mut judged = Vec::with_capacity(images.len());
-    for chunk in images.chunks(BATCH) {
+    for chunk in images.chunks(batch) {
         let pictures = read_all(chunk)?;
-        for (file, measured) in chunk.iter().zip(engine.measure(&views(&pictures), clock)?.measured) {
+        let measured = engine.measure(&views(&pictures), clock).with_context(|| {
+            format!("image {}: cannot be judged, nothing was written", chunk[0].display())
+        })?;
+        for (file, measured) in chunk.iter().zip(measured.measured) {
             let (score, map_max) = (measured.score, measured.map.max());
             ensure!(
                 score.is_finite() && map_max.is_finite(),
-                "image {}: the trained network gives it no finite score, nothing was written",
+                "image {}: the network gives it no finite score, nothing was written",
                 file.display()
             );
             judged.push(Judged { score, map_max });
@@ -48,6 +54,11 @@ pub fn judge(
         each(judged.len());
     }
     Ok(judged)
+}
+
+/// What `engine` computes scores with.
+pub fn made_on(engine: &Engine) -> MadeOn {
+    MadeOn { device: engine.device_name().to_owned(), precision: engine.precision().to_owned() }
 }
 
 /// The first of `images` at the input's size, and what a bundle must find again on them.

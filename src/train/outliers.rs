@@ -11,6 +11,7 @@ use crate::engine::{Detector, Engine};
 use crate::inspect::overlay::{self, Names};
 use crate::model::score::scorer::Scorer;
 use crate::progress::say;
+use crate::roi::Roi;
 use crate::train::BATCH;
 use crate::train::extract::Features;
 use crate::train::images::read_all;
@@ -93,14 +94,14 @@ pub fn known_scores(
     Ok(scores)
 }
 
-/// Lists `outliers`, worst first, and writes their pictures with the anomaly map over them into `folder`, which is made
-/// if there are any. Pictures of an earlier training go.
+/// Lists `outliers`, worst first, and writes their pictures with the ROI, if there is one, and the anomaly map over them
+/// into `folder`, which is made if there are any. Pictures of an earlier training go.
 pub fn show(
     engine: &mut Engine,
     outliers: &[Outlier],
     files: &[PathBuf],
     folder: &Path,
-    map_threshold: f64,
+    (map_threshold, roi): (f64, Option<&Roi>),
     clock: &dyn Clock,
 ) -> anyhow::Result<()> {
     clear(folder)?;
@@ -124,6 +125,9 @@ pub fn show(
         let regions = regions::find(&measured.map, picture.size, rule);
         let size = picture.size;
         let mut drawn = RgbImage::from_raw(size.width, size.height, picture.pixels).expect("rows are packed");
+        if let Some(roi) = roi {
+            overlay::draw_roi(&mut drawn, roi);
+        }
         overlay::draw(&mut drawn, &measured.map, map_threshold, &regions.worst);
         let to = folder.join(format!("{PREFIX}{:02}_{}", i + 1, names.next(file)));
         drawn.save(&to).with_context(|| format!("picture {}: cannot be written", to.display()))?;

@@ -52,6 +52,8 @@ fn an_evaluation_says_what_it_was_made_with_and_how_sure_it_is() {
     assert!((low - 0.025_f64.cbrt()).abs() < 1e-9, "{low}");
     assert_eq!(found["defects"]["all"]["of"], 3);
     assert_eq!((&found["escape"]["count"], &found["escape"]["of"]), (&0.into(), &3.into()));
+    assert_eq!(found["about"]["calibrated_on"], serde_json::json!(["cpu, f32"]));
+    assert!(found["notes"].as_array().unwrap().is_empty() && found["promise"].get("by_part").is_none());
     for key in ["bundle_sha256", "data_sha256"] {
         assert_eq!(found["about"][key].as_str().unwrap().len(), 64, "{key}");
     }
@@ -137,6 +139,33 @@ fn what_the_images_cannot_tell_is_noted() {
 }
 
 #[test]
+fn the_promise_is_judged_by_part_where_names_say_so() {
+    let folder = folder();
+    let good = folder.path().join("parts/test/good");
+    for number in 0..6 {
+        fs::rename(good.join(format!("{number}.png")), good.join(format!("part{}_{number}.png", number / 2)))
+            .unwrap();
+    }
+    let arguments = [EVALUATE.as_slice(), &["--group-by", "_", "--report", "report"]].concat();
+    let output = run(folder.path(), &arguments);
+    let (table, told) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains("note: the 6 good images count as 3 parts, by which the promise is judged"),
+        "{told}"
+    );
+    assert!(table.contains("    by part        0 of 3 = 0 %"), "{table}");
+    assert!(table.ends_with("judged on          cpu, f32\ncalibrated on      cpu, f32\n"), "{table}");
+    let page = fs::read_to_string(folder.path().join("report/index.html")).unwrap();
+    assert!(page.contains("A part has 2.0 images here and 1.0 in the calibration."));
+    let found = json(folder.path(), &[arguments.as_slice(), &["--json"]].concat());
+    let by_part = &found["promise"]["by_part"];
+    assert_eq!((&by_part["overkill"]["of"], &by_part["images_per_part"]), (&3.into(), &2.0.into()));
+    assert_eq!((&found["overkill"]["of"], &found["promise"]["answer"]), (&6.into(), &"consistent".into()));
+}
+
+#[test]
 fn images_that_the_threshold_rests_on_confirm_no_promise() {
     let folder = folder();
     let at = folder.path();
@@ -166,10 +195,13 @@ fn a_products_rules_hold_and_are_told() {
     GrayImage::from_fn(SIZE.width, SIZE.height, |x, _| Luma([if x < 60 { 0 } else { 255 }]))
         .save(mask)
         .unwrap();
-    let arguments = [EVALUATE.as_slice(), &["--product", "part.toml", "--json"]].concat();
+    let arguments =
+        [EVALUATE.as_slice(), &["--product", "part.toml", "--report", "report", "--json"]].concat();
     let found = json(at, &arguments);
     assert_eq!((&found["map_threshold"], &found["min_area_px"]), (&0.25.into(), &7.0.into()));
     assert_eq!(found["about"]["product"], "part.toml");
+    let page = fs::read_to_string(at.join("report/index.html")).unwrap();
+    assert!(page.contains("What is dark lies outside the ROI and was not inspected."));
     assert_eq!(found["about"]["roi_sha256"].as_str().unwrap().len(), 64);
     assert_eq!(found["promise"]["answer"], "other_threshold");
     assert_eq!(found["outside_roi"].as_array().unwrap().len(), 1);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::UNIX_EPOCH;
 
-use csflowd::calibrate::evidence::Evidence;
+use csflowd::calibrate::evidence::{Evidence, MadeOn};
 use csflowd::calibrate::{Shortfall, Target, calibrate};
 use csflowd::clock::{Clock, Moment};
 use csflowd::engine::{Detector, Engine};
@@ -160,6 +160,7 @@ fn provenance(images: usize) -> Provenance {
         command: "drawn for tests".into(),
         software: "csflowd".into(),
         libtorch: "2.11.0".into(),
+        made_on: Some(MadeOn { device: "cpu".into(), precision: "f32".into() }),
         created: "2026-01-01T00:00:00Z".into(),
         fingerprints: Fingerprints::default(),
     }

@@ -73,6 +73,18 @@ fn the_study_is_one_object_and_its_guard_band_can_be_set() {
 }
 
 #[test]
+fn a_guard_band_of_the_products_own_is_set_in_its_file() {
+    let folder = place();
+    let at = folder.path();
+    fs::write(at.join("part.toml"), "bundle = \"part.csflow\"\nguard_band = 0.0\n").unwrap();
+    let output = run(at, &[&ARGUMENTS[..], &["--product", "part.toml"]].concat());
+    let table = String::from_utf8(output.stdout).unwrap();
+    let (_, how) = table.trim_end().rsplit_once("to set it             guard_band = ").unwrap();
+    let (band, file) = how.split_once(" in ").unwrap();
+    assert!(band.parse::<f64>().unwrap() > 0.0 && file == "part.toml", "{how}");
+}
+
+#[test]
 fn parts_named_by_their_files_give_the_same_study() {
     let folder = place();
     let at = folder.path();

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tch::{Device, Tensor};
 
-use crate::calibrate::evidence::Evidence;
+use crate::calibrate::evidence::{Evidence, MadeOn};
 use crate::calibrate::{Shortfall, Target, calibrate};
 use crate::model::architecture::Architecture;
 use crate::model::bundle::manifest::{Manifest, SelfTest};
@@ -118,6 +118,7 @@ fn provenance() -> Provenance {
         command: "csflowd train".into(),
         software: "csflowd".into(),
         libtorch: "2.11.0".into(),
+        made_on: Some(MadeOn { device: "cpu".into(), precision: "f32".into() }),
         created: "2026-01-02T03:04:05Z".into(),
         fingerprints: Fingerprints {
             trained_on: vec!["0123456789abcdef".into()],

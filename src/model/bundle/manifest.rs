@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::Calibration;
+use crate::calibrate::evidence::MadeOn;
 use crate::model::architecture::Architecture;
 use crate::model::bundle::provenance::Provenance;
 use crate::model::preprocess::Preprocess;
@@ -34,6 +35,22 @@ pub struct SelfTest {
 }
 
 impl Manifest {
+    /// What computed the scores that the threshold rests on, each once; None stands for what was not written down.
+    pub fn calibrated_on(&self) -> Vec<Option<&MadeOn>> {
+        let Calibration { parts, changes, .. } = &self.calibration;
+        let mut found = Vec::new();
+        for part in parts {
+            let made_on = match part.added.checked_sub(1) {
+                None => self.provenance.made_on.as_ref(),
+                Some(change) => changes.get(change).and_then(|change| change.made_on.as_ref()),
+            };
+            if !found.contains(&made_on) {
+                found.push(made_on);
+            }
+        }
+        found
+    }
+
     /// Checks what the types do not; the text names the key.
     pub fn check(&self) -> Result<(), String> {
         self.architecture.check().map_err(|error| error.to_string())?;

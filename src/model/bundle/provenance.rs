@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibrate::evidence::MadeOn;
+
 /// How a product was trained, and on what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +39,10 @@ pub struct Provenance {
     pub command: String,
     pub software: String,
     pub libtorch: String,
+    /// What trained it, and computed the scores of its calibration; absent in bundles that were made before this was
+    /// written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_on: Option<MadeOn>,
     /// RFC 3339, UTC.
     pub created: String,
     pub fingerprints: Fingerprints,

@@ -1,8 +1,9 @@
-//! What is written down about a training: what tells it from another one, and where its bundle came from.
+//! All that goes into a training, and what is written down of it: what tells it from another one, and where its bundle
+//! came from.
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::calibrate::evidence::{Evidence, Obtained, Sample};
+use crate::calibrate::evidence::{Evidence, MadeOn, Obtained, Sample};
 use crate::dataset::division::Division;
 use crate::engine::LIBTORCH;
 use crate::model::bundle::provenance::{Fingerprints, Provenance};
@@ -15,9 +16,9 @@ use crate::train::saved::Settings;
 use crate::train::start::Start;
 use crate::train::use_of::Use;
 
-/// A training's input.
+/// All that goes into a training.
 #[derive(Debug)]
-pub struct Record<'a> {
+pub struct Input<'a> {
     pub options: &'a Options,
     pub start: &'a Start,
     pub good: &'a GoodImages,
@@ -25,7 +26,7 @@ pub struct Record<'a> {
     pub data_sha256: &'a str,
 }
 
-impl Record<'_> {
+impl Input<'_> {
     /// All that makes a training another training.
     pub fn settings(&self) -> Settings {
         let Self { options, start, data_sha256, .. } = self;
@@ -71,7 +72,7 @@ impl Record<'_> {
     }
 
     /// Where the bundle came from; `created` is now, in RFC 3339.
-    pub fn provenance(&self, outcome: &Outcome, created: String) -> Provenance {
+    pub fn provenance(&self, outcome: &Outcome, made_on: MadeOn, created: String) -> Provenance {
         let Self { options, start, good, division, data_sha256 } = *self;
         let all: Vec<usize> = (0..good.files.len()).collect();
         let (trained_on, watched, held_out, folds) = match division {
@@ -104,6 +105,7 @@ impl Record<'_> {
             command: options.command.clone(),
             software: concat!("csflowd ", env!("CARGO_PKG_VERSION")).to_owned(),
             libtorch: LIBTORCH.to_owned(),
+            made_on: Some(made_on),
             created,
             fingerprints: Fingerprints {
                 trained_on: good.fingerprints(trained_on),
