@@ -8,6 +8,7 @@ pub mod exit;
 pub mod inspect;
 pub mod msa;
 pub mod product;
+pub mod results;
 pub mod run;
 pub mod schema;
 pub mod synth;
@@ -52,6 +53,9 @@ enum Command {
     Msa(msa::Arguments),
     /// Judge image files
     Inspect(inspect::Arguments),
+    /// Show the results that this station has kept
+    #[command(long_about = results::LONG)]
+    Results(results::Arguments),
     /// Measure the speed of judging
     Bench(bench::Arguments),
     /// Print the JSON Schema of a message
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Msa(arguments) => msa::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Results(arguments) => results::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Synth(arguments) => synth::run(&arguments),

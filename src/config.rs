@@ -8,6 +8,7 @@
 pub mod camera;
 pub mod engine;
 pub mod mqtt;
+pub mod outbox;
 pub mod problem;
 pub mod product;
 pub mod reload;
@@ -30,6 +31,7 @@ use sha2::{Digest, Sha256};
 use camera::{Camera, Pipelines};
 use engine::Engine;
 use mqtt::Mqtt;
+use outbox::Outbox;
 use problem::{Findings, Problem, Problems};
 use product::Product;
 use raw::Key;
@@ -41,6 +43,7 @@ use station::Station;
 pub struct Config {
     pub station: Station,
     pub mqtt: Mqtt,
+    pub outbox: Outbox,
     pub engine: Engine,
     /// At least one; ids are unique.
     pub cameras: Vec<Camera>,
@@ -119,6 +122,7 @@ fn read(
     let mqtt = section("mqtt", raw.mqtt, findings, |raw, section| {
         mqtt::read(raw, section, name.as_deref(), sources.environment)
     });
+    let outbox = section("outbox", raw.outbox, findings, outbox::read);
     let engine = section("engine", raw.engine, findings, engine::read);
     let cameras = cameras(raw.camera, findings, sources.pipelines);
     (sound.engine, sound.cameras) = (engine, cameras.clone());
@@ -130,6 +134,7 @@ fn read(
     let mut config = Config {
         station: said.station?,
         mqtt: mqtt??,
+        outbox: outbox?,
         engine: engine?,
         cameras,
         product,

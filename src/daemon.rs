@@ -105,7 +105,14 @@ pub fn run(
         boot_id: &boot_id,
         config_sha256: &config.sha256,
     };
-    let station = Station { origin, mqtt: &config.mqtt, health: &health, events: events.clone() };
+    let station = Station {
+        origin,
+        mqtt: &config.mqtt,
+        state_dir: &config.station.state_dir,
+        outbox: &config.outbox,
+        health: &health,
+        events: events.clone(),
+    };
 
     scope(|scope| {
         spawn(scope, "publish", || publish::run(&station, clock, &verdicts, &told));

@@ -26,6 +26,10 @@ pub enum Event {
     CameraEnded { camera: CameraId, frames: u64 },
     BrokerBack { away: Duration },
     ResultsDropped { count: u64 },
+    OutboxFailed { cause: String },
+    OutboxBack { after: Duration },
+    OutboxDamaged { torn_tails: u64, lost: u64, unreadable: u64 },
+    CountersLost { cause: String },
     ModelReady { product: String, bundle_sha256: String, device: String },
     ModelFailed { cause: String },
     ConfigApplied { changes: String },
@@ -48,6 +52,10 @@ impl Event {
             Self::CameraEnded { .. } => "CAMERA_ENDED",
             Self::BrokerBack { .. } => "BROKER_BACK",
             Self::ResultsDropped { .. } => "RESULTS_DROPPED",
+            Self::OutboxFailed { .. } => "OUTBOX_FAILED",
+            Self::OutboxBack { .. } => "OUTBOX_BACK",
+            Self::OutboxDamaged { .. } => "OUTBOX_DAMAGED",
+            Self::CountersLost { .. } => "COUNTERS_LOST",
             Self::ModelReady { .. } => "MODEL_READY",
             Self::ModelFailed { .. } => "MODEL_FAILED",
             Self::ConfigApplied { .. } => "CONFIG_APPLIED",
@@ -60,10 +68,16 @@ impl Event {
             Self::CameraBack { .. }
             | Self::CameraEnded { .. }
             | Self::BrokerBack { .. }
+            | Self::OutboxBack { .. }
             | Self::ModelReady { .. }
             | Self::ConfigApplied { .. } => Level::Info,
-            Self::CameraLost { .. } | Self::ConfigRefused { .. } => Level::Warning,
-            Self::ResultsDropped { .. } | Self::ModelFailed { .. } => Level::Error,
+            Self::CameraLost { .. } | Self::ConfigRefused { .. } | Self::CountersLost { .. } => {
+                Level::Warning
+            }
+            Self::ResultsDropped { .. }
+            | Self::OutboxFailed { .. }
+            | Self::OutboxDamaged { .. }
+            | Self::ModelFailed { .. } => Level::Error,
         }
     }
 
@@ -74,6 +88,10 @@ impl Event {
             | Self::CameraEnded { camera, .. } => Some(camera),
             Self::BrokerBack { .. }
             | Self::ResultsDropped { .. }
+            | Self::OutboxFailed { .. }
+            | Self::OutboxBack { .. }
+            | Self::OutboxDamaged { .. }
+            | Self::CountersLost { .. }
             | Self::ModelReady { .. }
             | Self::ModelFailed { .. }
             | Self::ConfigApplied { .. }
@@ -93,7 +111,21 @@ impl Event {
             }
             Self::BrokerBack { away } => format!("connected again after {:.1} s", away.as_secs_f64()),
             Self::ResultsDropped { count } => {
-                format!("{count} results given up: the queue for the broker was full")
+                format!("{count} results given up: the outbox was full, the oldest had to go")
+            }
+            Self::OutboxFailed { cause } => {
+                format!("results go on from memory, the disk does not take them: {cause}")
+            }
+            Self::OutboxBack { after } => {
+                format!("results go to disk again after {:.1} s", after.as_secs_f64())
+            }
+            Self::OutboxDamaged { torn_tails, lost, unreadable } => {
+                format!(
+                    "{torn_tails} writes that a crash cut short, {lost} results lost to damage, {unreadable} files that cannot be read"
+                )
+            }
+            Self::CountersLost { cause } => {
+                format!("lifetime counters begin at zero, the old ones cannot be read: {cause}")
             }
             Self::ModelReady { product, bundle_sha256, device } => {
                 format!(

@@ -16,6 +16,7 @@ pub struct Health {
     pub inference: Heartbeat,
     pub ledger: Heartbeat,
     pub publish: Heartbeat,
+    pub outbox: OutboxHealth,
     pub model: ModelHealth,
     pub broker_connected: AtomicBool,
     pub counters: Counters,
@@ -28,6 +29,7 @@ impl Health {
             inference: Heartbeat::default(),
             ledger: Heartbeat::default(),
             publish: Heartbeat::default(),
+            outbox: OutboxHealth::default(),
             model: ModelHealth::default(),
             broker_connected: AtomicBool::new(false),
             counters: Counters::default(),
@@ -119,6 +121,15 @@ impl ModelHealth {
     }
 }
 
+/// Results between the verdict and the broker's acknowledgement.
+#[derive(Debug, Default)]
+pub struct OutboxHealth {
+    pub beat: Heartbeat,
+    /// The disk does not take them.
+    pub in_memory: AtomicBool,
+    pub waiting: AtomicU64,
+}
+
 /// The account since start. A trigger that is in none of the other counters has no verdict yet.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -128,14 +139,21 @@ pub struct Counters {
     pub not_decidable: AtomicU64,
     not_inspected: [AtomicU64; Reason::ALL.len()],
     pub late: AtomicU64,
-    /// Verdicts and results handed to the broker, repeats included.
+    /// Verdicts and results handed to the broker, repeats included. A result is safe on disk before, unless the disk
+    /// fails.
     pub published: AtomicU64,
     /// Of these, acknowledged by the broker.
     pub acknowledged: AtomicU64,
+    /// Results handed to the broker that did not go out at once, or not for sure.
+    pub replayed: AtomicU64,
     /// Verdicts that were not sent because the broker was away.
     pub verdicts_unsent: AtomicU64,
-    /// Results given up because the broker was away for too long.
+    /// Results given up unacknowledged because there was no room for more.
     pub results_dropped: AtomicU64,
+    /// Results that were damaged on disk.
+    pub results_lost: AtomicU64,
+    /// Writes to disk that a crash had cut short, found at this start.
+    pub torn_tails: AtomicU64,
     pub events_dropped: AtomicU64,
 }
 

@@ -1,12 +1,13 @@
 //! The publisher: verdicts to the PLC at once, results until they are acknowledged, and how the station is.
 //!
-//! One thread decides what is sent; the connection has a thread of its own (see [`mqtt`]). Whatever the broker
-//! does, verdicts are taken from their channel without waiting for it. The end of that channel is the order to
-//! stop.
+//! One thread decides what is sent; the connection has a thread of its own (see [`mqtt`]), and so has the disk (see
+//! [`outbox`]). Whatever broker and disk do, verdicts are taken from their channel without waiting for them. The end
+//! of that channel is the order to stop.
 
 pub mod broker;
 pub mod bulletin;
 pub mod failure;
+pub mod lifetime;
 pub mod mqtt;
 pub mod outbox;
 pub mod payload;
@@ -14,23 +15,31 @@ pub mod schema;
 mod tls;
 pub mod topics;
 
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::thread::{Builder, scope};
+use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, never, select};
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, Sender, bounded, never, select};
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use tracing::error;
+use tracing::info;
 
 use crate::clock::{Clock, Moment};
+use crate::config;
 use crate::config::mqtt::Mqtt;
 use crate::events::{Event, Events, Told};
 use crate::health::Health;
 use crate::publish::broker::{Broker, News, Parcel};
 use crate::publish::bulletin::{Bulletin, Every};
+use crate::publish::lifetime::Lifetime;
 use crate::publish::mqtt::{Heard, Will};
-use crate::publish::outbox::{Due, Entry, Outbox};
+use crate::publish::outbox::Outbox;
+use crate::publish::outbox::disk::Folder;
+use crate::publish::outbox::format::Entry;
+use crate::publish::outbox::keeper::{Handed, Keeper, Order};
 use crate::publish::payload::counters::Delivery;
+use crate::publish::payload::totals::Totals;
 use crate::publish::payload::{Origin, event, result, status, verdict};
 use crate::publish::topics::Topics;
 use crate::verdict::Verdict;
@@ -44,11 +53,20 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// And so long for each of the last words and the goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// Orders that may wait for a disk that takes its time.
+const ORDERS: usize = 8192;
+
+/// So many of these places are left to what is not a result.
+const OTHER_ORDERS: usize = 256;
+
 /// What the publisher is given for its life.
 #[derive(Clone, Debug)]
 pub struct Station<'a> {
     pub origin: Origin<'a>,
     pub mqtt: &'a Mqtt,
+    /// Here is the outbox, and here the counters are kept.
+    pub state_dir: &'a Path,
+    pub outbox: &'a config::outbox::Outbox,
     pub health: &'a Health,
     pub events: Events<'a>,
 }
@@ -57,19 +75,46 @@ pub struct Station<'a> {
 ///
 /// `told` is the far end of the channel behind `station.events`. Events wait in it while the broker is away.
 pub fn run(station: &Station<'_>, clock: &dyn Clock, verdicts: &Receiver<Verdict>, told: &Receiver<Told>) {
-    let mut publisher = Publisher::new(station, clock.now());
-    let (no_verdicts, no_events) = (never(), never());
+    let (lifetime, problem) = Lifetime::load(Folder::new(station.state_dir));
+    if let Some(cause) = problem {
+        station.events.tell(Event::CountersLost { cause });
+    }
+    let before = lifetime.before();
+    let outbox = Outbox::new(Folder::new(station.state_dir.join(outbox::FOLDER)), station.outbox.max_bytes);
+    let keeper = Keeper { outbox, lifetime, health: station.health, events: station.events.clone() };
+    // Full: the disk hangs, and a result that does not fit is given up and counted.
+    let (orders_in, orders) = bounded(ORDERS);
+    // Full: the results are on disk and wait there.
+    let (handed_in, handed) = bounded(broker::RESULTS);
+    station.health.outbox.beat.beat(clock.now());
+    scope(|scope| {
+        Builder::new()
+            .name("outbox".into())
+            .spawn_scoped(scope, || keeper.run(clock, &orders, &handed_in))
+            .expect("a machine has room for a few threads");
+        publish(Publisher::new(station, before, orders_in, clock.now()), clock, (verdicts, told), &handed);
+    });
+}
+
+fn publish(
+    mut publisher: Publisher<'_>,
+    clock: &dyn Clock,
+    (verdicts, told): (&Receiver<Verdict>, &Receiver<Told>),
+    handed: &Receiver<Handed>,
+) {
+    let (no_verdicts, no_events, nothing_handed) = (never(), never(), never());
     let (mut verdicts, mut told) = (verdicts, told);
     let mut stop_by = None;
     loop {
         let now = clock.now();
-        station.health.publish.beat(now);
+        publisher.station.health.publish.beat(now);
         let next = publisher.attend(now);
         if stop_by.is_some_and(|by| now.mono >= by || publisher.is_done(told)) {
             return publisher.say_goodbye(clock);
         }
         let heard = publisher.broker.heard();
         let told_now = if publisher.broker.takes(Parcel::Station, now) { told } else { &no_events };
+        let handed_now = if publisher.takes_results() { handed } else { &nothing_handed };
         select! {
             recv(verdicts) -> verdict => if let Ok(verdict) = verdict {
                 publisher.verdict(&verdict, clock.now());
@@ -81,6 +126,9 @@ pub fn run(station: &Station<'_>, clock: &dyn Clock, verdicts: &Receiver<Verdict
                 Ok(event) => publisher.event(&event, clock.now()),
                 Err(RecvError) => told = &no_events,
             },
+            recv(handed_now) -> handed => if let Ok(handed) = handed {
+                publisher.take(handed, clock.now());
+            },
             recv(heard) -> heard => publisher.hear(heard, clock.now()),
             default(next.saturating_sub(now.mono)) => {}
         }
@@ -91,17 +139,26 @@ struct Publisher<'a> {
     station: &'a Station<'a>,
     topics: Topics,
     broker: Broker<'a>,
-    outbox: Outbox,
+    /// To the outbox.
+    orders: Sender<Order>,
+    /// Counts the connections.
+    round: u64,
+    /// The outbox knows of this connection.
+    has_begun: bool,
+    /// The result that is to be given to the broker next.
+    in_hand: Option<Handed>,
     bulletin: Bulletin<'a>,
     rng: Pcg64,
     last_seq: Option<u64>,
-    /// Results that were dropped and not told of yet.
-    lost: u64,
+    /// What earlier runs have counted.
+    before: Totals,
+    /// So many results that were dropped are told of.
+    losses_told: u64,
     losses: Every,
 }
 
 impl<'a> Publisher<'a> {
-    fn new(station: &'a Station<'a>, now: Moment) -> Self {
+    fn new(station: &'a Station<'a>, before: Totals, orders: Sender<Order>, now: Moment) -> Self {
         let topics = Topics::new(&station.mqtt.prefix);
         let payload = status::last_will(&station.origin).encode();
         let will = Will { topic: topics.status.clone(), payload };
@@ -109,11 +166,15 @@ impl<'a> Publisher<'a> {
             station,
             topics,
             broker: Broker::new(station.mqtt, station.health, will, now),
-            outbox: Outbox::new(station.mqtt.queue),
+            orders,
+            round: 0,
+            has_begun: false,
+            in_hand: None,
             bulletin: Bulletin::new(station.health, station.origin),
             rng: broker::seeded(),
             last_seq: None,
-            lost: 0,
+            before,
+            losses_told: 0,
             losses: Every::new(LOSSES),
         }
     }
@@ -121,13 +182,20 @@ impl<'a> Publisher<'a> {
     /// Does what is due, and returns when to call again at the latest.
     fn attend(&mut self, now: Moment) -> Duration {
         let retry = self.broker.attend(now);
-        let delivery = Delivery { last_seq: self.last_seq, results_queued: self.outbox.len() };
+        let delivery = self.delivery();
         let bulletin = self.bulletin.attend(&mut self.broker, &self.topics, delivery, now);
-        self.send_results(now);
-        if self.lost > 0 && self.losses.is_due(now) {
+        if self.broker.is_connected() && !self.has_begun {
+            self.has_begun = self.orders.try_send(Order::BeginAgain { round: self.round }).is_ok();
+        }
+        self.send_result(now);
+        if self.losses() > 0 && self.losses.is_due(now) {
             self.tell_losses();
         }
         retry.map_or(bulletin, |retry| retry.min(bulletin))
+    }
+
+    fn delivery(&self) -> Delivery {
+        Delivery { last_seq: self.last_seq, before: self.before }
     }
 
     fn verdict(&mut self, verdict: &Verdict, now: Moment) {
@@ -139,24 +207,50 @@ impl<'a> Publisher<'a> {
             }
             self.last_seq = Some(verdict.seq);
         }
+        let since = verdict.decided.utc.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let payload = result::encode(verdict, &self.station.origin, self.rng.random());
-        if self.outbox.append(Entry { camera: camera.clone(), payload }) {
-            self.count_dropped(1);
-            self.lost += 1;
+        self.keep(Entry {
+            seq: verdict.seq,
+            at_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            camera: camera.as_str().into(),
+            part: verdict.trigger.part_id.clone(),
+            payload,
+        });
+    }
+
+    fn keep(&self, entry: Entry) {
+        let waiting = &self.station.health.outbox.waiting;
+        // Before the outbox counts it off again.
+        waiting.fetch_add(1, Relaxed);
+        let fits = self.orders.len() + OTHER_ORDERS < ORDERS;
+        if !fits || self.orders.try_send(Order::Keep(entry)).is_err() {
+            waiting.fetch_sub(1, Relaxed);
+            self.station.health.counters.results_dropped.fetch_add(1, Relaxed);
         }
     }
 
-    fn send_results(&mut self, now: Moment) {
-        while let Some(Due { id, entry, replayed }) = self.outbox.due() {
-            let parcel = Parcel::Result(id);
-            if !self.broker.takes(parcel, now) {
-                return;
+    fn takes_results(&self) -> bool {
+        self.in_hand.is_none() && self.broker.takes_results()
+    }
+
+    /// A result comes from the outbox. One that was meant for an earlier connection comes again for this one.
+    fn take(&mut self, handed: Handed, now: Moment) {
+        if handed.round == self.round {
+            self.in_hand = Some(handed);
+            self.send_result(now);
+        }
+    }
+
+    fn send_result(&mut self, now: Moment) {
+        let Some(Handed { due, .. }) = &self.in_hand else { return };
+        let payload =
+            if due.replayed { result::replayed(&due.entry.payload) } else { due.entry.payload.clone() };
+        let to = self.topics.result(&due.entry.camera);
+        if self.broker.give(Parcel::Result(due.id), &to, false, payload, now) {
+            if due.replayed {
+                self.station.health.counters.replayed.fetch_add(1, Relaxed);
             }
-            let payload = if replayed { result::replayed(&entry.payload) } else { entry.payload.clone() };
-            if !self.broker.give(parcel, &self.topics.result(&entry.camera), false, payload, now) {
-                return;
-            }
-            self.outbox.handed_out(id);
+            self.in_hand = None;
         }
     }
 
@@ -170,13 +264,17 @@ impl<'a> Publisher<'a> {
     fn hear(&mut self, heard: Result<Heard, RecvError>, now: Moment) {
         match self.broker.hear(heard, now) {
             News::Connected { after } => {
-                self.outbox.begin_again();
+                self.round += 1;
+                (self.has_begun, self.in_hand) = (false, None);
                 self.bulletin.begin_again();
                 if let Some(away) = after {
                     self.station.events.tell(Event::BrokerBack { away });
                 }
             }
-            News::Acknowledged(Parcel::Result(id)) => self.outbox.acknowledged(id),
+            News::Acknowledged(Parcel::Result(id)) => {
+                // If this does not fit, the result is sent once more after the next start.
+                drop(self.orders.try_send(Order::Acknowledged(id)));
+            }
             News::Acknowledged(Parcel::Verdict | Parcel::Station) | News::Lost | News::None => {}
         }
     }
@@ -184,32 +282,32 @@ impl<'a> Publisher<'a> {
     /// Whether waiting on could deliver nothing more.
     fn is_done(&self, told: &Receiver<Told>) -> bool {
         let told = !self.broker.is_connected() || (told.is_empty() && self.broker.is_idle());
-        told && self.outbox.is_empty()
+        told && self.station.health.outbox.waiting.load(Relaxed) == 0
     }
 
     fn say_goodbye(&mut self, clock: &dyn Clock) {
-        if self.lost > 0 {
+        if self.losses() > 0 {
             self.tell_losses();
         }
-        let delivery = Delivery { last_seq: self.last_seq, results_queued: self.outbox.len() };
+        let delivery = self.delivery();
         self.bulletin.last_words(&mut self.broker, &self.topics, delivery, clock.now());
         self.hear_until(clock, Broker::is_idle);
         self.broker.close();
         self.hear_until(clock, |_| false);
-        if !self.outbox.is_empty() {
-            let count = self.outbox.len();
-            error!(count, "results given up: stopped before the broker acknowledged them");
-            self.count_dropped(count);
+        let count = self.station.health.outbox.waiting.load(Relaxed);
+        if count > 0 {
+            info!(count, "results that the broker has not acknowledged wait for the next start");
         }
     }
 
-    fn tell_losses(&mut self) {
-        self.station.events.tell(Event::ResultsDropped { count: std::mem::take(&mut self.lost) });
+    fn losses(&self) -> u64 {
+        self.station.health.counters.results_dropped.load(Relaxed) - self.losses_told
     }
 
-    fn count_dropped(&self, count: usize) {
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        self.station.health.counters.results_dropped.fetch_add(count, Relaxed);
+    fn tell_losses(&mut self) {
+        let count = self.losses();
+        self.losses_told += count;
+        self.station.events.tell(Event::ResultsDropped { count });
     }
 
     /// Listens to the broker until it is as wanted or gone, for [`GOODBYE`] at most.

@@ -31,7 +31,7 @@ const SHARED_PIPELINES: &str = "/usr/share/csflowd/pipelines";
 
 /// Where settings come from.
 #[derive(Debug, Args)]
-struct Settings {
+pub(super) struct Settings {
     /// The station file
     #[arg(long, default_value = "/etc/csflowd/csflowd.toml", value_name = "FILE")]
     config: PathBuf,
@@ -127,7 +127,7 @@ fn look_further(
 }
 
 impl Settings {
-    fn load(&self) -> Result<Config, Problems> {
+    pub(super) fn load(&self) -> Result<Config, Problems> {
         self.with(config::load)
     }
 

@@ -15,7 +15,6 @@ const PORT: u16 = 1883;
 const TLS_PORT: u16 = 8883;
 const KEEP_ALIVE_S: u16 = 5;
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-const QUEUE: usize = 4096;
 
 /// The broker connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +30,6 @@ pub struct Mqtt {
     pub tls: Option<Tls>,
     /// First and longest pause between tries to connect.
     pub retry: (Duration, Duration),
-    /// Results kept in memory while the broker is away.
-    pub queue: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +95,6 @@ pub(super) fn read(
     let client_id = section.plain_text("client_id", client_id, 128);
     let keep_alive = section.whole("keep_alive_s", raw.keep_alive_s, 1..=3600).unwrap_or(KEEP_ALIVE_S);
     let retry = section.retry(raw.retry_first_s, raw.retry_max_s, RETRY);
-    let queue = section.whole("queue", raw.queue, 16..=1_000_000).unwrap_or(QUEUE);
     Some(Mqtt {
         host: host?,
         port,
@@ -108,7 +104,6 @@ pub(super) fn read(
         login,
         tls,
         retry,
-        queue,
     })
 }
 

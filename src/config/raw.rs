@@ -60,6 +60,7 @@ impl<T: JsonSchema> JsonSchema for Key<T> {
 pub(super) struct File {
     pub(super) station: Key<Station>,
     pub(super) mqtt: Key<Mqtt>,
+    pub(super) outbox: Key<Outbox>,
     pub(super) engine: Key<Engine>,
     pub(super) camera: Key<Vec<Key<Camera>>>,
 }
@@ -90,7 +91,6 @@ pub(super) struct Mqtt {
     pub(super) allow_plaintext: Key<bool>,
     pub(super) retry_first_s: Key<f64>,
     pub(super) retry_max_s: Key<f64>,
-    pub(super) queue: Key<i64>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -100,6 +100,13 @@ pub(super) struct Tls {
     pub(super) ca_file: Key<String>,
     pub(super) client_cert: Key<String>,
     pub(super) client_key: Key<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Outbox {
+    pub(super) max_mb: Key<i64>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -12,7 +12,7 @@ const PRODUCTS_DIR: &str = "products";
 pub struct Station {
     /// Printable ASCII, at most 64 characters.
     pub name: String,
-    /// Created if absent: the verdict counter lives here.
+    /// Created if absent: verdict counter, outbox and lifetime counters live here.
     pub state_dir: PathBuf,
 }
 

@@ -21,7 +21,7 @@ use crate::publish::mqtt::{Heard, Link, WINDOW, Will};
 use crate::publish::outbox::EntryId;
 
 /// Results on their way at one time. Few, so that a backlog never stands before a verdict.
-const RESULTS: usize = 16;
+pub const RESULTS: usize = 16;
 
 /// The rest of the window is kept for verdicts.
 const OTHERS: usize = WINDOW as usize / 2;
@@ -142,9 +142,14 @@ impl<'a> Broker<'a> {
         self.is_connected()
             && match parcel {
                 Parcel::Verdict => on_their_way < usize::from(WINDOW) && !self.is_stuck(now),
-                Parcel::Result(_) => on_their_way < OTHERS && self.results_on_their_way < RESULTS,
+                Parcel::Result(_) => self.takes_results(),
                 Parcel::Station => on_their_way < OTHERS,
             }
+    }
+
+    /// Whether a result given now would go out at once.
+    pub fn takes_results(&self) -> bool {
+        self.is_connected() && self.on_their_way.len() < OTHERS && self.results_on_their_way < RESULTS
     }
 
     /// Gives a message to the connection; `retain` asks the broker to keep it. False if it takes no more.

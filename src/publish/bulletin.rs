@@ -86,7 +86,7 @@ impl<'a> Bulletin<'a> {
             }
         }
         if self.heartbeat.is_due(now) {
-            let payload = heartbeat::encode(&self.origin, &self.health.counters, self.beats, now);
+            let payload = heartbeat::encode(&self.origin, self.health, self.beats, now);
             broker.give(Parcel::Station, &topics.heartbeat, false, payload, now);
             self.beats = self.beats.wrapping_add(1);
         }
@@ -111,7 +111,7 @@ impl<'a> Bulletin<'a> {
     }
 
     fn tell_counters(&self, broker: &mut Broker<'_>, topics: &Topics, delivery: Delivery, now: Moment) {
-        let payload = counters::encode(&self.origin, &self.health.counters, delivery, now);
+        let payload = counters::encode(&self.origin, self.health, delivery, now);
         broker.give(Parcel::Station, &topics.counters, true, payload, now);
     }
 }

@@ -13,6 +13,7 @@ pub mod result;
 mod samples;
 pub mod status;
 pub mod times;
+pub mod totals;
 pub mod verdict;
 
 use std::io;

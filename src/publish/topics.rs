@@ -28,7 +28,8 @@ impl Topics {
         format!("{}/{camera}/verdict", self.prefix)
     }
 
-    pub fn result(&self, camera: &CameraId) -> String {
+    /// `camera` is the level before the leaf.
+    pub fn result(&self, camera: &str) -> String {
         format!("{}/{camera}/result", self.prefix)
     }
 }
@@ -43,6 +44,6 @@ mod tests {
         let camera = CameraId::new("top").unwrap();
         assert_eq!(topics.status, "plant1/line4/status");
         assert_eq!(topics.verdict(&camera), "plant1/line4/top/verdict");
-        assert_eq!(topics.result(&camera), "plant1/line4/top/result");
+        assert_eq!(topics.result(camera.as_str()), "plant1/line4/top/result");
     }
 }

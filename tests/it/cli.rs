@@ -48,9 +48,19 @@ pub(crate) fn draw(out: &Path, train: u32, size: u32) {
 #[test]
 fn help_says_what_each_command_takes() {
     let folder = tempfile::tempdir().unwrap();
-    for command in
-        ["run", "check", "train", "calibrate", "evaluate", "msa", "inspect", "bench", "schema", "synth"]
-    {
+    for command in [
+        "run",
+        "check",
+        "train",
+        "calibrate",
+        "evaluate",
+        "msa",
+        "inspect",
+        "results",
+        "bench",
+        "schema",
+        "synth",
+    ] {
         let output = run(folder.path(), &[command, "--help"]);
         assert!(output.status.success() && output.stderr.is_empty());
         insta::assert_snapshot!(format!("help_{command}"), String::from_utf8(output.stdout).unwrap());

@@ -2,6 +2,7 @@
 
 mod account;
 mod broker;
+mod outbox;
 mod refused;
 mod reload;
 mod roi;

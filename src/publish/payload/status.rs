@@ -10,7 +10,7 @@ use super::{Origin, VERSION, text, to_json, unix_time};
 use crate::clock::Moment;
 use crate::health::{CameraState, Health, ModelState};
 
-/// Inference that is at one piece of work for longer than this keeps a trigger waiting.
+/// Inference that is at one piece of work for longer than this keeps a trigger waiting, and the outbox its results.
 const STALLED: Duration = Duration::from_secs(3);
 
 /// READY: a trigger now would be judged. BUSY: it would wait. `NOT_READY`: not yet, csflowd is on its way.
@@ -40,7 +40,8 @@ pub struct Status<'a> {
     /// Names the run of the daemon.
     #[schemars(length(max = 64))]
     boot_id: &'a str,
-    /// Why the state is not READY: a stable word, and a camera's name behind it where it is about one.
+    /// Why the state is not READY, and what somebody should look at though it is: a stable word, and a camera's name
+    /// behind it where it is about one.
     reasons: Vec<String>,
     /// Empty when OFFLINE.
     cameras: Vec<View<'a>>,
@@ -79,6 +80,12 @@ pub fn of<'a>(health: &'a Health, origin: &Origin<'a>, now: Moment) -> Status<'a
             CameraState::Lost => found.push((State::Error, format!("CAMERA_LOST {}", camera.id))),
             CameraState::Running | CameraState::Ended => {}
         }
+    }
+    // Parts are judged all the same.
+    if health.outbox.in_memory.load(Relaxed) {
+        found.push((State::Ready, "OUTBOX_IN_MEMORY".into()));
+    } else if health.outbox.beat.age(now) > STALLED {
+        found.push((State::Ready, "OUTBOX_STALLED".into()));
     }
     let worst_first = [State::Error, State::NotReady, State::Busy];
     Status {
@@ -201,6 +208,24 @@ mod tests {
     fn the_last_will_knows_no_time_and_no_cameras() {
         assert_snapshot!(text_of(&last_will(&ORIGIN)), @r#"{"v":1,"state":"OFFLINE","station":"cell-2","product":"cover","boot_id":"01K7000000000000000000BOOT","reasons":["CONNECTION_LOST"],"cameras":[]}"#);
         assert_snapshot!(text_of(&stopped(&ORIGIN, moment(0))), @r#"{"v":1,"state":"OFFLINE","station":"cell-2","product":"cover","boot_id":"01K7000000000000000000BOOT","reasons":["STOPPED"],"cameras":[],"ts_s":1760000000}"#);
+    }
+
+    #[test]
+    fn a_station_whose_results_wait_in_memory_is_ready_and_says_so() {
+        let health = station();
+        health.model.set_state(ModelState::Ready);
+        health.cameras.iter().for_each(|camera| camera.set_state(CameraState::Running));
+        health.outbox.in_memory.store(true, Relaxed);
+        let reasons = |ms| {
+            health.inference.beat(moment(ms));
+            let status = of(&health, &ORIGIN, moment(ms));
+            assert_eq!(status.state, State::Ready);
+            status.reasons
+        };
+        assert_eq!(reasons(0), ["OUTBOX_IN_MEMORY"]);
+        health.outbox.in_memory.store(false, Relaxed);
+        assert_eq!(reasons(1000), [""; 0]);
+        assert_eq!(reasons(4000), ["OUTBOX_STALLED"]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn unknown_keys_are_all_found_and_the_nearest_known_one_is_named() {
     let station = "nmae = 1\n[statoin]\n[mqtt.tls]\nca_flie = \"x\"\n[engine]\nthread = 4\ngpu = true\n";
     let keys = "colour = \"RGB\"\n[camera.source]\nkind = \"pipeline\"\nfoldr = \"x\"\n";
     assert_snapshot!(refused(&[station, STATION, MQTT, CAMERA, keys].concat()), @r#"
-    ETC/csflowd.toml: nmae: is not a key; there are station, mqtt, engine, camera
+    ETC/csflowd.toml: nmae: is not a key; there are station, mqtt, outbox, engine, camera
     ETC/csflowd.toml: statoin: is not a key; did you mean "station"?
     ETC/csflowd.toml: camera.top.colour: is not a key; there are id, pipeline, parameters, format, width, height, stall_s, retry_first_s, retry_max_s, source
     ETC/csflowd.toml: camera.top.source.foldr: is not a key; did you mean "folder"?
@@ -120,12 +120,11 @@ fn a_section_of_a_wrong_shape_is_one_problem() {
 
 #[test]
 fn numbers_have_ranges_and_are_finite() {
-    let keys = "port = 0\nkeep_alive_s = 0\nretry_first_s = 20\nqueue = 1\n";
+    let keys = "port = 0\nkeep_alive_s = 0\nretry_first_s = 20\n";
     assert_snapshot!(refused_mqtt(keys), @"
     ETC/csflowd.toml: mqtt.port: must be 1 to 65535, is 0
     ETC/csflowd.toml: mqtt.keep_alive_s: must be 1 to 3600, is 0
     ETC/csflowd.toml: mqtt.retry_first_s: must be at most retry_max_s, 10, is 20
-    ETC/csflowd.toml: mqtt.queue: must be 16 to 1000000, is 1
     ");
     assert_snapshot!(refused_camera("width = 70000\nheight = -1\nstall_s = nan\nretry_max_s = inf\n"), @"
     ETC/csflowd.toml: camera.top.width: must be 16 to 16384, is 70000

@@ -65,7 +65,7 @@ fn the_shipped_files_speak_of_every_key() {
     let station = fs::read_to_string(root.join("csflowd.toml")).unwrap();
     let product = fs::read_to_string(root.join("products/example.toml")).unwrap();
     let stray = [STRAY, " = 1\n"].concat();
-    let sections = [MQTT, "[mqtt.tls]\n", "[engine]\n", CAMERA, SOURCE, STATION];
+    let sections = [MQTT, "[mqtt.tls]\n", "[outbox]\n", "[engine]\n", CAMERA, SOURCE, STATION];
     for section in sections {
         let etc = Etc::new();
         etc.write("csflowd.toml", &[section, stray.as_str()].concat());

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
-use csflowd::config::mqtt::Mqtt;
+use csflowd::publish::outbox::disk::Folder;
+use csflowd::publish::outbox::read::{Wanted, read};
 use csflowd::verdict::Outcome;
 use serde_json::Value;
 
@@ -12,6 +13,9 @@ use super::{result, seqs, status};
 use crate::mosquitto::cable::Cable;
 use crate::mosquitto::subscriber::{Message, Subscriber};
 use crate::mosquitto::{Mosquitto, wait_until};
+
+/// Bytes, more than any of these needs.
+const ROOM: u64 = 256_000_000;
 
 /// The numbers in the order in which each came first.
 fn first_time(seqs: &[u64]) -> Vec<u64> {
@@ -107,15 +111,29 @@ fn a_broker_that_is_frozen_for_long_is_given_up_and_found_again() {
 }
 
 #[test]
-fn the_publisher_stops_even_when_the_broker_is_frozen_and_tells_what_was_lost() {
+fn the_publisher_stops_even_when_the_broker_is_frozen_and_the_next_run_delivers() {
     let broker = Mosquitto::start();
-    with_publisher(&mqtt(broker.port), |plant| {
+    let state = tempfile::tempdir().unwrap();
+    rig::with_state(&mqtt(broker.port), state.path(), ROOM, |plant| {
         wait_until("connected", || plant.health.broker_connected.load(Relaxed));
         broker.freeze();
         (1..=10).for_each(|seq| plant.send(verdict(seq, Outcome::Good)));
         plant.stop();
-        assert_eq!(plant.health.counters.results_dropped.load(Relaxed), 10);
-        assert!(plant.log().contains("results given up"), "{}", plant.log());
+        assert_eq!(plant.health.counters.results_dropped.load(Relaxed), 0);
+        assert_eq!(plant.health.outbox.waiting.load(Relaxed), 10);
+        assert!(plant.log().contains("wait for the next start"), "{}", plant.log());
+    });
+    broker.thaw();
+    let subscriber = Subscriber::start(broker.port);
+    rig::with_state(&mqtt(broker.port), state.path(), ROOM, |plant| {
+        let mut seen = Vec::new();
+        // What the broker had taken before it froze may come as well.
+        let again = |m: &Message| result(10)(m) && m.payload["replayed"] == true;
+        seen.extend(subscriber.collect_until("the last result", again));
+        let replayed: Vec<_> = seen.into_iter().filter(|m| m.payload["replayed"] == true).collect();
+        assert_eq!(seqs(&replayed, "/result"), (1..=10).collect::<Vec<_>>());
+        wait_until("all is acknowledged", || plant.health.outbox.waiting.load(Relaxed) == 0);
+        assert_eq!(plant.health.counters.replayed.load(Relaxed), 10);
     });
 }
 
@@ -138,16 +156,25 @@ fn a_full_outbox_drops_the_oldest_and_says_so() {
     let subscriber = Subscriber::start(broker.port);
     let cable = Cable::to(broker.port);
     cable.cut();
-    let settings = Mqtt { queue: 10, ..mqtt(cable.port) };
-    with_publisher(&settings, |plant| {
-        (1..=30).for_each(|seq| plant.send(verdict(seq, Outcome::Good)));
-        wait_until("losses", || plant.health.counters.results_dropped.load(Relaxed) == 20);
+    let state = tempfile::tempdir().unwrap();
+    rig::with_state(&mqtt(cable.port), state.path(), 200_000, |plant| {
+        (1..=1000).for_each(|seq| plant.send(verdict(seq, Outcome::Good)));
+        wait_until("the last is on disk, and what had to go for it is counted", || {
+            let wanted = Wanted { part: None, camera: None, since_ms: 0, limit: 1 };
+            let kept = read(&mut Folder::new(state.path().join("outbox")), &wanted).unwrap();
+            kept.results.last().is_some_and(|newest| newest.entry.seq == 1000)
+                && kept.matched + plant.health.counters.results_dropped.load(Relaxed) == 1000
+        });
+        let dropped = plant.health.counters.results_dropped.load(Relaxed);
         cable.mend();
-        let seen = subscriber.collect_until("the last result", result(30));
-        assert_eq!(seqs(&seen, "/result"), (21..=30).collect::<Vec<_>>());
+        let seen = subscriber.collect_until("the last result", result(1000));
+        assert_eq!(seqs(&seen, "/result"), (dropped + 1..=1000).collect::<Vec<_>>());
         let told = |m: &Message| m.payload["event"] == "RESULTS_DROPPED";
         assert!(seen.iter().any(told) || told(&subscriber.wait_for("event", told)));
     });
+    let files = std::fs::read_dir(state.path().join("outbox")).unwrap();
+    let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(bytes <= 200_000, "{bytes}");
 }
 
 #[test]

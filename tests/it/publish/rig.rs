@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 use csflowd::clock::{Clock, SystemClock};
 use csflowd::config::mqtt::{Login, Mqtt, Secret};
+use csflowd::config::outbox::Outbox;
 use csflowd::events::Events;
 use csflowd::frame::{CameraId, Trigger, TriggerKey};
 use csflowd::health::{CameraState, Health, ModelState};
@@ -29,7 +31,6 @@ pub(crate) fn mqtt(port: u16) -> Mqtt {
         login: None,
         tls: None,
         retry: (Duration::from_millis(20), Duration::from_millis(200)),
-        queue: 10_000,
     }
 }
 
@@ -86,6 +87,13 @@ impl Plant<'_> {
 
 /// Runs `test` beside a publisher whose station is ready, and stops the publisher after it.
 pub(crate) fn with_publisher(mqtt: &Mqtt, test: impl FnOnce(&Plant<'_>)) {
+    let state = tempfile::tempdir().unwrap();
+    with_state(mqtt, state.path(), 256_000_000, test);
+}
+
+/// The same with a state folder and so much room for the outbox in it.
+pub(crate) fn with_state(mqtt: &Mqtt, state_dir: &Path, max_bytes: u64, test: impl FnOnce(&Plant<'_>)) {
+    let outbox = Outbox { max_bytes };
     let clock = SystemClock::start();
     let health = Health::new([camera()]);
     health.cameras[0].set_state(CameraState::Running);
@@ -93,7 +101,8 @@ pub(crate) fn with_publisher(mqtt: &Mqtt, test: impl FnOnce(&Plant<'_>)) {
     let (tell, told) = bounded(64);
     let events = Events::new(tell, &clock, &health);
     let origin = Origin { station: "cell", product: "cover", boot_id: "boot", config_sha256: "c0ffee" };
-    let station = Station { origin, mqtt, health: &health, events: events.clone() };
+    let station =
+        Station { origin, mqtt, state_dir, outbox: &outbox, health: &health, events: events.clone() };
     // Few places: a publisher that waits for the broker is noticed soon.
     let (send, verdicts) = bounded(4);
     let log = Log::default();

@@ -38,7 +38,8 @@ const KNOWS: [(&str, &[&str]); 22] = [
 ];
 
 /// Libraries with a room of their own.
-const SPEAKS_TO: [(&str, &[&str]); 21] = [
+const SPEAKS_TO: [(&str, &[&str]); 22] = [
+    ("crc32fast", &["publish"]),
     ("gstreamer", &["capture"]),
     ("gstreamer_app", &["capture"]),
     ("gstreamer_video", &["capture"]),

@@ -1,0 +1,209 @@
+//! No result is lost, whatever becomes of broker, disk and process, and the record of parts tells them all.
+
+use std::cell::Cell;
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::account::{Record, number};
+use super::{Daemon, Station};
+use crate::mosquitto::cable::Cable;
+use crate::mosquitto::subscriber::{Message, Subscriber};
+use crate::mosquitto::{Mosquitto, wait_until};
+
+/// A camera that shows a part twenty times a second, for ever.
+const LINE: &str = "rate_hz = 20\nrepeat = true";
+
+/// What `csflowd results` tells.
+fn kept(station: &Station, arguments: &[&str]) -> Value {
+    let arguments = [&["--json", "--limit", "100000"], arguments].concat();
+    let (code, out, err) = station.outcome("results", &arguments);
+    assert_eq!(code, Some(0), "{err}");
+    serde_json::from_str(&out).unwrap()
+}
+
+fn seqs(listing: &Value) -> Vec<u64> {
+    let results = listing["results"].as_array().unwrap();
+    results.iter().map(|listed| number(&listed["result"], "seq")).collect()
+}
+
+#[track_caller]
+fn wait_kept(station: &Station, count: u64) {
+    wait_until("results are kept", || number(&kept(station, &[]), "matched") >= count);
+}
+
+/// The results, each as it came first.
+fn results(messages: &[Message]) -> Vec<Value> {
+    let mut results: Vec<Value> = Vec::new();
+    for message in messages.iter().filter(|message| message.topic == "plant/top/result") {
+        if results.iter().all(|result| result["seq"] != message.payload["seq"]) {
+            results.push(message.payload.clone());
+        }
+    }
+    results
+}
+
+#[test]
+fn broker_away_and_a_kill_in_between_cost_no_result() {
+    let broker = Mosquitto::start();
+    let cable = Cable::to(broker.port);
+    cable.cut();
+    let station = Station::new(cable.port, LINE).with_parts(2, 1);
+    let daemon = station.start(&[]).ready();
+    wait_kept(&station, 20);
+    daemon.signal("KILL");
+    drop(daemon);
+    let of_the_first = seqs(&kept(&station, &[]));
+    let mut daemon = station.start(&[]).ready();
+    wait_kept(&station, of_the_first.len() as u64 + 20);
+
+    let subscriber = Subscriber::start(broker.port);
+    cable.mend();
+    let caught_up = |m: &Message| m.topic == "plant/top/result" && m.payload["replayed"] == false;
+    let mut seen = subscriber.collect_until("a result that goes out at once", caught_up);
+    let before_the_cable = results(&seen).len();
+    daemon.stop();
+    seen.extend(subscriber.collect_until("offline", |m| {
+        m.topic == "plant/status" && !m.retained && m.payload["state"] == "OFFLINE"
+    }));
+
+    let all = kept(&station, &[]);
+    assert!(seqs(&all).starts_with(&of_the_first));
+    assert!(all["results"].as_array().unwrap().iter().all(|listed| listed["acknowledged"] == true), "{all}");
+    let delivered = results(&seen);
+    let delivered_seqs: Vec<_> = delivered.iter().map(|result| number(result, "seq")).collect();
+    assert_eq!(delivered_seqs, seqs(&all), "all of them, in order");
+    assert!(before_the_cable > of_the_first.len() + 20);
+    assert!(delivered[..before_the_cable - 1].iter().all(|result| result["replayed"] == true));
+    // Nobody could have acted on them.
+    let live: Vec<_> = seen.iter().filter(|m| m.topic == "plant/top/verdict").collect();
+    assert!(live.iter().all(|m| !of_the_first.contains(&number(&m.payload, "seq"))), "{live:#?}");
+}
+
+#[test]
+fn what_was_published_before_a_kill_is_kept() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 100\nrepeat = true").with_parts(3, 0);
+    let subscriber = Subscriber::start(broker.port);
+    let mut last = 0;
+    for run in 0..4 {
+        let daemon = station.start(&[]).ready();
+        let n = Cell::new(0);
+        let mut seen = subscriber.collect_until("some results", |m| {
+            n.set(n.get() + u8::from(m.topic == "plant/top/result" && m.payload["replayed"] == false));
+            n.get() > 7 * run
+        });
+        daemon.signal("KILL");
+        seen.extend(subscriber.collect_until("the last will", |m| {
+            m.topic == "plant/status" && m.payload["reasons"][0] == "CONNECTION_LOST"
+        }));
+        drop(daemon);
+        let kept = seqs(&kept(&station, &[]));
+        assert!(kept.is_sorted_by(|one, next| one < next), "{kept:?}");
+        for result in results(&seen) {
+            assert!(kept.contains(&number(&result, "seq")), "{result} in {kept:?}");
+        }
+        assert!(kept.last() > Some(&last), "{kept:?} after {last}");
+        last = *kept.last().unwrap();
+    }
+}
+
+#[test]
+fn results_can_be_looked_up_by_part_while_the_station_runs() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, LINE).with_parts(2, 1);
+    let mut daemon = station.start(&[]).ready();
+    wait_kept(&station, 6);
+    let of_part = kept(&station, &["--part", "bad0.png", "--camera", "top", "--since", "1h"]);
+    let results = of_part["results"].as_array().unwrap();
+    assert!(!results.is_empty());
+    for listed in results {
+        assert_eq!(
+            (&listed["result"]["part_id"], &listed["result"]["evaluation"]),
+            (&"bad0.png".into(), &2.into())
+        );
+    }
+    let (code, out, err) = station.outcome("results", &["--part", "bad0.png", "--limit", "2"]);
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!((code, lines.len()), (Some(0), 3), "{out}{err}");
+    assert!(lines[0].starts_with("time") && lines[1].contains("  bad0.png  not OK"), "{out}");
+    assert!(err.starts_with("2 of ") && err.ends_with("results in STATION/state/outbox\n"), "{err}");
+    let nothing = kept(&station, &["--camera", "side"]);
+    assert_eq!((&nothing["matched"], &nothing["results"]), (&0.into(), &Value::Array(Vec::new())));
+    daemon.stop();
+}
+
+/// Results go on, and the station says that they are not on disk.
+#[track_caller]
+fn assert_goes_on_from_memory(subscriber: &Subscriber, mut daemon: Daemon) {
+    let mut seen = subscriber.collect_until("the reason", |m| {
+        m.topic == "plant/status" && m.payload["reasons"] == Value::from(vec!["OUTBOX_IN_MEMORY"])
+    });
+    assert_eq!(seen.last().unwrap().payload["state"], "READY");
+    let more = Cell::new(0);
+    seen.extend(subscriber.collect_until("more results", |m| {
+        more.set(more.get() + u8::from(m.topic == "plant/top/result"));
+        more.get() == 20
+    }));
+    assert!(seen.iter().any(|m| m.payload["event"] == "OUTBOX_FAILED"));
+    let results: Vec<_> = results(&seen).iter().map(|result| number(result, "seq")).collect();
+    assert_eq!(results, (1..=results.len() as u64).collect::<Vec<_>>(), "none is missing");
+    daemon.stop();
+    let end = Record::until_offline(subscriber);
+    assert_eq!((end.count("/results_dropped"), end.count("/results_queued")), (0, 0), "{}", end.counters);
+}
+
+#[test]
+fn without_a_folder_for_the_outbox_results_go_on_from_memory() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, LINE).with_parts(2, 1);
+    station.write("state/outbox", "a file where the folder should be");
+    let subscriber = Subscriber::start(broker.port);
+    assert_goes_on_from_memory(&subscriber, station.start(&[]));
+}
+
+#[test]
+fn on_a_disk_that_gets_full_results_go_on_from_memory_and_what_was_kept_is_whole() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 50\nrepeat = true").with_parts(2, 1);
+    let subscriber = Subscriber::start(broker.port);
+    // No file may become longer than 32 kB.
+    let csflowd = station.command("run", &[]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""]);
+    limited.arg(csflowd.get_program()).args(csflowd.get_args());
+    assert_goes_on_from_memory(&subscriber, Daemon::start(limited, station.folder.path()));
+    let there = kept(&station, &[]);
+    assert_eq!(there["damaged_files"], 0);
+    assert!(number(&there, "matched") > 10, "{}", there["matched"]);
+}
+
+#[test]
+fn counters_go_on_over_runs_and_a_damaged_file_begins_them_anew() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 50").with_parts(3, 2);
+    let subscriber = Subscriber::start(broker.port);
+    let run = || {
+        station.start(&[]).expect_good_end();
+        let record = Record::until_offline(&subscriber);
+        let not_inspected = record.counters["lifetime"]["not_inspected"].as_object().unwrap();
+        let closed =
+            ["ok", "not_ok", "not_decidable", "open"].map(|key| record.count(&format!("/lifetime/{key}")));
+        let not_inspected = not_inspected.values().map(|count| count.as_u64().unwrap());
+        let sum = closed.into_iter().chain(not_inspected).sum::<u64>();
+        assert_eq!(record.count("/lifetime/triggers"), sum, "{}", record.counters);
+        record
+    };
+    for n in 1..=2 {
+        let record = run();
+        assert_eq!((record.count("/triggers"), record.count("/lifetime/triggers")), (5, 5 * n));
+        assert_eq!((record.count("/ok"), record.count("/lifetime/ok")), (3, 3 * n));
+    }
+    let file = station.path("state/counters");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("10", "70", 1)).unwrap();
+    let record = run();
+    assert_eq!(record.count("/lifetime/triggers"), 5);
+    assert!(record.events.iter().any(|event| event["event"] == "COUNTERS_LOST"), "{:?}", record.events);
+}
