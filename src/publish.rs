@@ -32,6 +32,7 @@ use crate::events::{Event, Events, Told};
 use crate::health::Health;
 use crate::publish::broker::{Broker, News, Parcel};
 use crate::publish::bulletin::{Bulletin, Every};
+use crate::publish::failure::Failure;
 use crate::publish::lifetime::Lifetime;
 use crate::publish::mqtt::{Heard, Will};
 use crate::publish::outbox::Outbox;
@@ -69,6 +70,11 @@ pub struct Station<'a> {
     pub outbox: &'a config::outbox::Outbox,
     pub health: &'a Health,
     pub events: Events<'a>,
+}
+
+/// Whether the certificates that the settings name can be used. Nobody is connected to.
+pub fn check(mqtt: &Mqtt) -> Result<(), Failure> {
+    mqtt.tls.as_ref().map_or(Ok(()), |tls| tls::connector(tls).map(drop))
 }
 
 /// Publishes until `verdicts` ends, then delivers what it can within seconds and says goodbye.

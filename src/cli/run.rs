@@ -23,6 +23,7 @@ use crate::model::bundle::Bundle;
 use crate::model::bundle::roi::CalibratedRoi;
 use crate::model::score::area::Inspected;
 use crate::progress::say;
+use crate::publish;
 use crate::roi::Roi;
 use crate::telemetry;
 
@@ -81,13 +82,19 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     // of the others now.
     let sha256 = config.as_ref().map_or("", |config| &config.sha256);
     let looked = look_further((product.as_ref(), engine.as_ref(), sha256), &cameras, arguments.no_hardware);
+    let certificates = config.as_ref().map_or(Ok(()), |config| publish::check(&config.mqtt));
     if let Err(problems) = &config {
         say(&problems.to_string());
     }
     if let Err(problems) = &looked {
         say(&problems.join("\n"));
     }
-    let (Ok(config), Ok(inspected)) = (config, looked) else { return Ok(exit::CONFIG) };
+    if let Err(failure) = &certificates {
+        say(&format!("mqtt.tls: {}", failure.explain()));
+    }
+    let (Ok(config), Ok(inspected), Ok(())) = (config, looked, certificates) else {
+        return Ok(exit::CONFIG);
+    };
     print(&format!(
         "{}: station {}, cameras: {}, product {}: nothing is wrong",
         arguments.settings.config.display(),

@@ -36,8 +36,14 @@ pub enum Failure {
     Thread { source: io::Error },
     #[error("cannot read {}", file.display())]
     Read { file: PathBuf, source: io::Error },
-    #[error("{} holds no certificate or key in PEM that can be used", file.display())]
+    #[error("{} holds no certificate in PEM that can be used", file.display())]
     Pem { file: PathBuf, source: native_tls::Error },
+    #[error(
+        "{} and {} do not make a client certificate; the key must be PKCS#8 in PEM without a passphrase, as \"openssl pkcs8 -topk8 -nocrypt\" writes it",
+        certificate.display(),
+        key.display()
+    )]
+    Identity { certificate: PathBuf, key: PathBuf, source: native_tls::Error },
     #[error("{} holds no certificate", file.display())]
     NoCertificate { file: PathBuf },
     #[error("TLS cannot be set up")]

@@ -26,8 +26,9 @@ pub(super) fn connector(tls: &Tls) -> Result<TlsConnector, Failure> {
         }
     }
     if let Some((certificate, key)) = &tls.client {
-        let identity = Identity::from_pkcs8(&read(certificate)?, &read(key)?)
-            .map_err(|source| Failure::Pem { file: certificate.clone(), source })?;
+        let identity = Identity::from_pkcs8(&read(certificate)?, &read(key)?).map_err(|source| {
+            Failure::Identity { certificate: certificate.clone(), key: key.clone(), source }
+        })?;
         builder.identity(identity);
     }
     builder.build().map_err(|source| Failure::TlsSetup { source })

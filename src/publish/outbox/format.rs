@@ -9,8 +9,8 @@ const MARK: [u8; 4] = [0xc5, 0xf1, 0x0d, 0x9e];
 /// Mark, length, checksum.
 const HEADER: usize = 12;
 
-/// No record is longer; a length beyond this is damage.
-const LONGEST: usize = 256 * 1024;
+/// No record is longer, so that none that is read is too long for the connection; a length beyond this is damage.
+const LONGEST: usize = 32 * 1024;
 
 /// No file holds more records.
 pub const MOST: u64 = 1 << 24;

@@ -1,9 +1,13 @@
 //! No result is lost, whatever becomes of broker, disk and process, and the record of parts tells them all.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::process::Command;
 
+use rand::RngExt;
+use rand_pcg::Pcg64;
 use serde_json::Value;
 
 use super::account::{Record, number};
@@ -14,6 +18,14 @@ use crate::mosquitto::{Mosquitto, wait_until};
 
 /// A camera that shows a part twenty times a second, for ever.
 const LINE: &str = "rate_hz = 20\nrepeat = true";
+
+/// How many times the process is killed, and how many results the broker misses: more for a longer trial.
+const KILLS: (&str, u64) = ("CSFLOWD_TEST_KILLS", 4);
+const MISSED: (&str, u64) = ("CSFLOWD_TEST_MISSED", 40);
+
+fn at_least((variable, usual): (&str, u64)) -> u64 {
+    env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
 
 /// What `csflowd results` tells.
 fn kept(station: &Station, arguments: &[&str]) -> Value {
@@ -30,7 +42,15 @@ fn seqs(listing: &Value) -> Vec<u64> {
 
 #[track_caller]
 fn wait_kept(station: &Station, count: u64) {
-    wait_until("results are kept", || number(&kept(station, &[]), "matched") >= count);
+    // As long as results come on, so that a longer trial may take its time.
+    let mut matched = 0;
+    while matched < count {
+        wait_until("more results are kept", || {
+            let before = matched;
+            matched = number(&kept(station, &[]), "matched");
+            matched > before
+        });
+    }
 }
 
 /// The results, each as it came first.
@@ -50,13 +70,14 @@ fn broker_away_and_a_kill_in_between_cost_no_result() {
     let cable = Cable::to(broker.port);
     cable.cut();
     let station = Station::new(cable.port, LINE).with_parts(2, 1);
+    let missed = at_least(MISSED);
     let daemon = station.start(&[]).ready();
-    wait_kept(&station, 20);
+    wait_kept(&station, missed / 2);
     daemon.signal("KILL");
     drop(daemon);
     let of_the_first = seqs(&kept(&station, &[]));
     let mut daemon = station.start(&[]).ready();
-    wait_kept(&station, of_the_first.len() as u64 + 20);
+    wait_kept(&station, of_the_first.len() as u64 + missed / 2);
 
     let subscriber = Subscriber::start(broker.port);
     cable.mend();
@@ -74,7 +95,7 @@ fn broker_away_and_a_kill_in_between_cost_no_result() {
     let delivered = results(&seen);
     let delivered_seqs: Vec<_> = delivered.iter().map(|result| number(result, "seq")).collect();
     assert_eq!(delivered_seqs, seqs(&all), "all of them, in order");
-    assert!(before_the_cable > of_the_first.len() + 20);
+    assert!(before_the_cable as u64 > missed);
     assert!(delivered[..before_the_cable - 1].iter().all(|result| result["replayed"] == true));
     // Nobody could have acted on them.
     let live: Vec<_> = seen.iter().filter(|m| m.topic == "plant/top/verdict").collect();
@@ -82,17 +103,18 @@ fn broker_away_and_a_kill_in_between_cost_no_result() {
 }
 
 #[test]
-fn what_was_published_before_a_kill_is_kept() {
+fn what_was_published_before_a_kill_is_kept_and_numbers_never_go_back() {
     let broker = Mosquitto::start();
     let station = Station::new(broker.port, "rate_hz = 100\nrepeat = true").with_parts(3, 0);
     let subscriber = Subscriber::start(broker.port);
-    let mut last = 0;
-    for run in 0..4 {
-        let daemon = station.start(&[]).ready();
-        let n = Cell::new(0);
-        let mut seen = subscriber.collect_until("some results", |m| {
-            n.set(n.get() + u8::from(m.topic == "plant/top/result" && m.payload["replayed"] == false));
-            n.get() > 7 * run
+    let (mut rng, mut delivered, mut last) = (Pcg64::new(1, 1), BTreeSet::new(), 0);
+    for _ in 0..at_least(KILLS) {
+        let daemon = station.start(&[]);
+        // From before the first result to well within the stream.
+        let (n, wanted) = (Cell::new(0), rng.random_range(0..20));
+        let mut seen = subscriber.collect_until("some messages", |m| {
+            n.set(n.get() + u8::from(!m.retained && m.payload["replayed"] != true));
+            n.get() > wanted
         });
         daemon.signal("KILL");
         seen.extend(subscriber.collect_until("the last will", |m| {
@@ -101,12 +123,15 @@ fn what_was_published_before_a_kill_is_kept() {
         drop(daemon);
         let kept = seqs(&kept(&station, &[]));
         assert!(kept.is_sorted_by(|one, next| one < next), "{kept:?}");
-        for result in results(&seen) {
-            assert!(kept.contains(&number(&result, "seq")), "{result} in {kept:?}");
-        }
-        assert!(kept.last() > Some(&last), "{kept:?} after {last}");
-        last = *kept.last().unwrap();
+        delivered.extend(results(&seen).iter().map(|result| number(result, "seq")));
+        assert!(delivered.iter().all(|seq| kept.contains(seq)), "{delivered:?} in {kept:?}");
+        assert!(kept.last().is_none_or(|&newest| newest >= last), "{kept:?} after {last}");
+        last = kept.last().copied().unwrap_or(last);
     }
+    station.start(&["--frames", "1"]).expect_good_end();
+    let end = Record::until_offline(&subscriber);
+    delivered.extend(end.results.iter().map(|result| number(result, "seq")));
+    assert_eq!(delivered.into_iter().collect::<Vec<_>>(), seqs(&kept(&station, &[])), "all came in the end");
 }
 
 #[test]
@@ -118,16 +143,15 @@ fn results_can_be_looked_up_by_part_while_the_station_runs() {
     let of_part = kept(&station, &["--part", "bad0.png", "--camera", "top", "--since", "1h"]);
     let results = of_part["results"].as_array().unwrap();
     assert!(!results.is_empty());
+    // On a busy machine the queue may be full: then it is not inspected, and never good.
     for listed in results {
-        assert_eq!(
-            (&listed["result"]["part_id"], &listed["result"]["evaluation"]),
-            (&"bad0.png".into(), &2.into())
-        );
+        assert_eq!(listed["result"]["part_id"], "bad0.png", "{listed}");
+        assert_ne!(listed["result"]["evaluation"], 1, "{listed}");
     }
     let (code, out, err) = station.outcome("results", &["--part", "bad0.png", "--limit", "2"]);
     let lines: Vec<_> = out.lines().collect();
     assert_eq!((code, lines.len()), (Some(0), 3), "{out}{err}");
-    assert!(lines[0].starts_with("time") && lines[1].contains("  bad0.png  not OK"), "{out}");
+    assert!(lines[0].starts_with("time") && lines[1].contains("  top     bad0.png  "), "{out}");
     assert!(err.starts_with("2 of ") && err.ends_with("results in STATION/state/outbox\n"), "{err}");
     let nothing = kept(&station, &["--camera", "side"]);
     assert_eq!((&nothing["matched"], &nothing["results"]), (&0.into(), &Value::Array(Vec::new())));

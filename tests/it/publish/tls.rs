@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 
 use csflowd::config::mqtt::{Mqtt, Tls};
+use csflowd::publish;
 use tempfile::TempDir;
 
 use super::rig::{mqtt, with_publisher};
@@ -67,6 +68,29 @@ fn a_broker_of_another_authority_is_refused() {
         assert!(plant.log().contains("check the CA file"), "{}", plant.log());
         assert!(!plant.health.broker_connected.load(Relaxed));
     });
+}
+
+#[test]
+fn without_a_ca_file_the_systems_authorities_are_trusted_and_no_others() {
+    let authority = authority();
+    let broker = broker(authority.path());
+    let settings = with_tls(mqtt(broker.port), authority.path(), authority.path());
+    let tls = settings.tls.clone().map(|tls| Tls { ca_file: None, ..tls });
+    with_publisher(&Mqtt { tls, ..settings }, |plant| {
+        wait_until("the reason is logged", || plant.log().contains("certificate verify failed"));
+        assert!(!plant.health.broker_connected.load(Relaxed));
+    });
+}
+
+#[test]
+fn certificates_are_checked_before_the_line_runs() {
+    let authority = authority();
+    let good = with_tls(mqtt(1), authority.path(), authority.path());
+    publish::check(&good).unwrap();
+    publish::check(&mqtt(1)).unwrap();
+    fs::write(authority.path().join("client.key"), "nothing").unwrap();
+    let error = publish::check(&good).unwrap_err().explain();
+    assert!(error.contains("client.key do not make a client certificate; the key must be PKCS#8"), "{error}");
 }
 
 #[test]
