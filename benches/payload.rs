@@ -57,6 +57,7 @@ fn judged(n_regions: usize) -> Verdict {
             key: TriggerKey { camera: 0, number: 123_456 },
             camera: CameraId::new("top").expect("a fitting name"),
             published_number: 123_456,
+            is_numbered_by_plc: false,
             part_id: PartId::new("A1B2C3D4").ok(),
             captured,
         },

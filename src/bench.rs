@@ -114,6 +114,7 @@ fn verdict_of(judgement: Judgement, at: Moment) -> Verdict {
         key: TriggerKey { camera: 0, number: 0 },
         camera,
         published_number: 0,
+        is_numbered_by_plc: false,
         part_id: None,
         captured: at,
     };

@@ -33,6 +33,9 @@ use crate::shutdown::Shutdown;
 /// How long a stop request may go unseen.
 const POLL: Duration = Duration::from_millis(100);
 
+/// A camera that may be silent is there when it has had no error for so long.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// A loss that goes on is told again after this long.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 
@@ -117,13 +120,15 @@ pub fn supervise<'a>(
     let mut backoff = Backoff::new(camera.retry.0, camera.retry.1);
     // The pauses of cameras that were lost together should differ; nothing more is asked of the seed.
     let mut rng = Pcg64::seed_from_u64(nanoseconds_of(started));
-    let mut presence = Presence { camera, context, last_frame: started, told: None };
+    let mut presence = Presence { camera, context, last_frame: started, away_since: started, told: None };
     while !context.shutdown.is_requested() {
-        let life = run_once(camera, context, open, &mut |captured| {
-            if presence.frame_came(captured.at) {
+        let life = run_once(camera, context, open, &mut |sign| {
+            if presence.sign_came(&sign) {
                 backoff.reset();
             }
-            deliver(captured);
+            if let Sign::Frame(captured) = sign {
+                deliver(captured);
+            }
         });
         match life {
             Ok(End::Stopped) => return,
@@ -137,6 +142,13 @@ pub fn supervise<'a>(
     }
 }
 
+/// A sign that a camera is there.
+enum Sign {
+    Frame(Captured),
+    /// It is open without an error, and its silence is none.
+    Settled(Moment),
+}
+
 enum End {
     Stopped,
     OfSource,
@@ -147,16 +159,24 @@ fn run_once<'a>(
     camera: &Camera,
     context: Context<'_>,
     open: &mut dyn FnMut() -> Result<Box<dyn FrameSource + 'a>, CaptureError>,
-    deliver: &mut dyn FnMut(Captured),
+    tell: &mut dyn FnMut(Sign),
 ) -> Result<End, CaptureError> {
     let stall = longest_silence(camera);
     let mut last_sign = context.clock.now();
+    let mut is_settled = false;
     let mut source = open()?;
     while !context.shutdown.is_requested() {
         match source.next(POLL.min(stall))? {
             Pulled::Captured(captured) => {
                 last_sign = captured.at;
-                deliver(captured);
+                tell(Sign::Frame(captured));
+            }
+            Pulled::Nothing if camera.trigger.allows_silence() => {
+                let now = context.clock.now();
+                if !is_settled && now.since(last_sign) >= SETTLED {
+                    is_settled = true;
+                    tell(Sign::Settled(now));
+                }
             }
             // A camera can fall silent without an error.
             Pulled::Nothing if context.clock.now().since(last_sign) >= stall => {
@@ -177,27 +197,35 @@ fn longest_silence(camera: &Camera) -> Duration {
     }
 }
 
-/// Whether frames come, and what of it has been told.
+/// Whether the camera is there, and what of it has been told.
 struct Presence<'a> {
     camera: &'a Camera,
     context: Context<'a>,
     /// When the last frame came; before the first one, when the camera's thread started.
     last_frame: Moment,
+    /// While the camera is lost: since when.
+    away_since: Moment,
     /// While the camera is lost: the cause that was told, and when.
     told: Option<(String, Moment)>,
 }
 
 impl Presence<'_> {
-    /// Counts a frame. True if it is the first after a loss.
-    fn frame_came(&mut self, at: Moment) -> bool {
+    /// Counts a frame. True if this is the first sign after a loss.
+    fn sign_came(&mut self, sign: &Sign) -> bool {
         let health = self.context.health;
-        health.frames.fetch_add(1, Relaxed);
+        let at = match sign {
+            Sign::Frame(captured) => {
+                health.frames.fetch_add(1, Relaxed);
+                self.last_frame = captured.at;
+                captured.at
+            }
+            Sign::Settled(at) => *at,
+        };
         health.set_state(CameraState::Running);
-        let away = at.since(self.last_frame);
-        self.last_frame = at;
         let was_lost = self.told.take().is_some();
         if was_lost {
             health.reconnects.fetch_add(1, Relaxed);
+            let away = at.since(self.away_since);
             self.context.events.tell(Event::CameraBack { camera: self.camera.id.clone(), away });
         }
         was_lost
@@ -208,6 +236,9 @@ impl Presence<'_> {
     fn lost(&mut self, cause: String, retry_in: Duration) {
         self.context.health.set_state(CameraState::Lost);
         let now = self.context.clock.now();
+        if self.told.is_none() {
+            self.away_since = if self.camera.trigger.allows_silence() { now } else { self.last_frame };
+        }
         if let Some((told, at)) = &self.told
             && *told == cause
             && now.since(*at) < TELL_AGAIN

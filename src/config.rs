@@ -7,6 +7,7 @@
 
 pub mod camera;
 pub mod engine;
+pub mod group;
 pub mod mqtt;
 pub mod outbox;
 pub mod problem;
@@ -28,8 +29,9 @@ use std::path::{Path, PathBuf};
 use crate::digest::hex;
 use sha2::{Digest, Sha256};
 
-use camera::{Camera, Pipelines};
+use camera::{Camera, Matching, Pipelines, TriggerMode};
 use engine::Engine;
+use group::Group;
 use mqtt::Mqtt;
 use outbox::Outbox;
 use problem::{Findings, Problem, Problems};
@@ -47,6 +49,7 @@ pub struct Config {
     pub engine: Engine,
     /// At least one; ids are unique.
     pub cameras: Vec<Camera>,
+    pub groups: Vec<Group>,
     /// The active one.
     pub product: Product,
     pub products_dir: PathBuf,
@@ -126,17 +129,19 @@ fn read(
     let engine = section("engine", raw.engine, findings, engine::read);
     let cameras = cameras(raw.camera, findings, sources.pipelines);
     (sound.engine, sound.cameras) = (engine, cameras.clone());
+    let groups = groups(raw.group, &cameras, findings);
     let said = said?;
     let (product, product_text) = active_product(&said, findings, of_products)?;
     sound.product = Some(product.clone());
 
-    fit_together(&product, &cameras, of_products);
+    fit_together(&product, &cameras, &groups, of_products);
     let mut config = Config {
         station: said.station?,
         mqtt: mqtt??,
         outbox: outbox?,
         engine: engine?,
         cameras,
+        groups,
         product,
         products_dir: said.products_dir,
         sha256: String::new(),
@@ -188,6 +193,26 @@ fn cameras(
     cameras
 }
 
+fn groups(raw: Key<Vec<Key<raw::Group>>>, cameras: &[Camera], findings: &mut Findings) -> Vec<Group> {
+    let raws = Section::new("", findings).get("group", raw).unwrap_or_default();
+    // Where a camera is wrong, whether a group names it rightly is not known.
+    if !findings.is_clean("camera") {
+        return Vec::new();
+    }
+    let (mut groups, mut taken): (Vec<Group>, _) = (Vec::new(), HashSet::new());
+    for (index, raw) in raws.into_iter().enumerate() {
+        let name = reader::element_key("group", index, None);
+        let group =
+            section(&name, raw, findings, |raw, section| group::read(raw, cameras, &mut taken, section));
+        let Some(group) = group.flatten() else { continue };
+        if groups.iter().any(|other| other.name == group.name) {
+            findings.add(&name, "two groups have this name");
+        }
+        groups.push(group);
+    }
+    groups
+}
+
 /// The active product and the text of its file.
 fn active_product(
     said: &station::Said,
@@ -215,8 +240,18 @@ fn active_product(
     None
 }
 
-/// Cameras whose size is set must give what the active product's ROI is drawn on.
-fn fit_together(product: &Product, cameras: &[Camera], problems: &mut Vec<Problem>) {
+/// What misses its window must be told before the deadline; cameras whose size is set must give what the active product's ROI is drawn on.
+fn fit_together(product: &Product, cameras: &[Camera], groups: &[Group], problems: &mut Vec<Problem>) {
+    let commanded = cameras.iter().filter_map(|camera| match camera.trigger {
+        TriggerMode::Command(Matching { window, .. }) => Some((format!("camera {}", camera.id), window)),
+        TriggerMode::Free | TriggerMode::Hardware => None,
+    });
+    let grouped = groups.iter().map(|group| (format!("group {}", group.name), group.window));
+    for (of, window) in commanded.chain(grouped).filter(|(_, window)| *window >= product.deadline) {
+        let (window, deadline) = (window.as_millis(), product.deadline.as_millis());
+        let text = format!("must be longer than window_ms of {of}, which is {window}; is {deadline}");
+        problems.push(Problem { file: product.file.display().to_string(), key: "deadline_ms".into(), text });
+    }
     let Some(roi) = &product.roi else { return };
     for camera in cameras {
         if let Some(size) = camera.size.filter(|&size| size != roi.size()) {

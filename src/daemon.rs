@@ -35,8 +35,9 @@ use crate::health::{Health, ModelState};
 use crate::inference::rules::Rules;
 use crate::inference::{self, DeviceLost, Inspector};
 use crate::intake::Intake;
-use crate::ledger;
+use crate::ledger::book::Book;
 use crate::ledger::sequence::{Sequence, SequenceError};
+use crate::ledger::{self, Ledger};
 use crate::publish::payload::Origin;
 use crate::publish::{self, Station};
 use crate::shutdown;
@@ -118,7 +119,8 @@ pub fn run(
         spawn(scope, "publish", || publish::run(&station, clock, &verdicts, &told));
         let health = &health;
         spawn(scope, "ledger", move || {
-            ledger::run(&reports, &verdicts_in, config.product.deadline, sequence, health, clock);
+            let book = Book::new(config.product.deadline, sequence);
+            ledger::run(Ledger::new(book, &config.groups, health), &reports, &verdicts_in, clock);
         });
 
         let inference = {

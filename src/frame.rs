@@ -95,6 +95,8 @@ pub struct Trigger {
     pub camera: CameraId,
     /// The number published as `trig`: the PLC's own if it gave one, else counted from 0; 31 bits, wraps.
     pub published_number: u32,
+    /// Whether that number is the PLC's.
+    pub is_numbered_by_plc: bool,
     pub part_id: Option<PartId>,
     /// When the frame was captured, or, until it is, when the trigger came.
     pub captured: Moment,

@@ -20,6 +20,7 @@ pub struct Health {
     pub model: ModelHealth,
     pub broker_connected: AtomicBool,
     pub counters: Counters,
+    pub parts: PartCounters,
 }
 
 impl Health {
@@ -33,6 +34,7 @@ impl Health {
             model: ModelHealth::default(),
             broker_connected: AtomicBool::new(false),
             counters: Counters::default(),
+            parts: PartCounters::default(),
         }
     }
 }
@@ -171,6 +173,27 @@ impl Counters {
 
     pub fn not_inspected(&self, reason: Reason) -> u64 {
         self.not_inspected[position(reason)].load(Relaxed)
+    }
+}
+
+/// Parts that several cameras see, by their one verdict, since start.
+#[derive(Debug, Default)]
+pub struct PartCounters {
+    pub ok: AtomicU64,
+    pub not_ok: AtomicU64,
+    pub not_decidable: AtomicU64,
+    pub not_inspected: AtomicU64,
+}
+
+impl PartCounters {
+    pub fn count(&self, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Good => &self.ok,
+            Outcome::Anomalous => &self.not_ok,
+            Outcome::Undecidable => &self.not_decidable,
+            Outcome::NotInspected(_) => &self.not_inspected,
+        };
+        counter.fetch_add(1, Relaxed);
     }
 }
 

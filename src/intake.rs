@@ -1,13 +1,18 @@
 //! From what a camera delivered to a trigger with an open ledger entry, and on to inference.
 //!
-//! Each delivery is one trigger, the damaged and the surplus ones too: those are answered here.
+//! Of a camera that runs by itself or is fired by a sensor each delivery is one trigger, the damaged and the surplus ones
+//! too: those are answered here. Where triggers are commands, [`commanded`] holds frames against them.
+
+pub mod commanded;
+pub mod matching;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_channel::{Sender, TrySendError};
 use tracing::debug;
 
-use crate::frame::{CameraId, Captured, Frame, Trigger, TriggerKey};
+use crate::clock::Moment;
+use crate::frame::{CameraId, Captured, Frame, Image, PartId, Trigger, TriggerKey};
 use crate::health::{Health, ModelState};
 use crate::ledger::Report;
 use crate::verdict::{Judgement, Reason};
@@ -41,24 +46,40 @@ impl<'a> Intake<'a> {
         Self { camera, id, next: 0, remaining, health, reports, frames }
     }
 
-    /// Opens the entry, then either hands the frame on or answers for it. Never waits for inference: when its
-    /// queue is full, this frame is the one that is dropped.
+    /// Takes a frame that is a trigger by itself. Never waits for inference: when its queue is full, this frame is the
+    /// one that is dropped.
     pub fn take(&mut self, captured: Captured) {
+        if let Some(trigger) = self.open(captured.at, captured.part_id, None) {
+            self.hand_on(trigger, captured.image);
+        }
+    }
+
+    /// Opens the entry of a trigger that came, or was captured, at `at`. None if the station takes no more. `number` is
+    /// the PLC's own, where it gave one.
+    fn open(&mut self, at: Moment, part_id: Option<PartId>, number: Option<u32>) -> Option<Trigger> {
         let is_spent = |left: &AtomicU64| left.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_err();
         if self.remaining.is_some_and(is_spent) {
-            return;
+            return None;
         }
         let key = TriggerKey { camera: self.camera, number: self.next };
         self.next += 1;
+        let counted = || u32::try_from(key.number & PUBLISHED_BITS).expect("31 bits");
         let trigger = Trigger {
             key,
             camera: self.id.clone(),
-            published_number: u32::try_from(key.number & PUBLISHED_BITS).expect("31 bits"),
-            part_id: captured.part_id,
-            captured: captured.at,
+            published_number: number.unwrap_or_else(counted),
+            is_numbered_by_plc: number.is_some(),
+            part_id,
+            captured: at,
         };
         self.report(Report::Opened(trigger.clone()));
-        let image = match captured.image {
+        Some(trigger)
+    }
+
+    /// Hands the frame of an open trigger on to inference, or answers for it.
+    fn hand_on(&self, trigger: Trigger, image: Result<Image, String>) {
+        let key = trigger.key;
+        let image = match image {
             Ok(image) => image,
             Err(cause) => {
                 debug!(camera = %self.id, number = key.number, cause, "frame is damaged");
@@ -73,6 +94,13 @@ impl<'a> Intake<'a> {
             Err(TrySendError::Full(_)) => self.answer(key, Reason::FrameDropped),
             Err(TrySendError::Disconnected(_)) => self.answer(key, Reason::NotReady),
         }
+    }
+
+    /// The frame of a trigger that was opened before it came.
+    fn show(&self, mut trigger: Trigger, captured: Captured) {
+        trigger.captured = captured.at;
+        self.report(Report::Seen { key: trigger.key, captured: captured.at });
+        self.hand_on(trigger, captured.image);
     }
 
     fn answer(&self, key: TriggerKey, reason: Reason) {
@@ -92,8 +120,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::clock::Moment;
-    use crate::frame::{BufferPool, Image, PixelFormat, Size};
+    use crate::frame::{BufferPool, PixelFormat, Size};
     use crate::verdict::Outcome;
 
     fn captured(image: Result<Image, String>) -> Captured {
@@ -128,7 +155,7 @@ mod tests {
                     Outcome::NotInspected(reason) => Some(reason),
                     Outcome::Good | Outcome::Anomalous | Outcome::Undecidable => None,
                 },
-                Report::Opened(_) | Report::Deadline(_) => None,
+                Report::Opened(_) | Report::Seen { .. } | Report::Deadline(_) => None,
             })
             .collect();
         (reasons, frames.len())

@@ -1,24 +1,28 @@
 //! The account of triggers and verdicts: one terminal verdict for each trigger, always.
 //!
 //! An entry opens when a trigger comes, closes once, and closes itself with TIMEOUT at its deadline, whatever
-//! inference is doing. The rules are in [`book`], without threads or time of their own; here is the thread that
-//! lives by them.
+//! inference is doing. The rules are in [`book`], and in [`fusion`] for parts that several cameras see, without threads or
+//! time of their own; here is the thread that lives by them.
 
 pub mod book;
+pub mod fusion;
 pub mod sequence;
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tracing::{debug, error};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
+use crate::config::group::Group;
 use crate::frame::{Trigger, TriggerKey};
 use crate::health::Health;
 use crate::ledger::book::Book;
-use crate::ledger::sequence::Sequence;
-use crate::verdict::{Judgement, Verdict};
+use crate::ledger::fusion::{Fused, Fusion};
+use crate::verdict::{Decided, Judgement, PartVerdict, Verdict};
 
 /// The thread shows that it lives at least this often.
 const IDLE: Duration = Duration::from_millis(500);
@@ -28,68 +32,152 @@ const IDLE: Duration = Duration::from_millis(500);
 pub enum Report {
     /// A part is in view. Comes before anything else about this trigger.
     Opened(Trigger),
+    /// The frame of a trigger that was opened without one. Its deadline stays where it was.
+    Seen { key: TriggerKey, captured: Moment },
     /// It was looked at, or it is known that it cannot be.
     Closed { key: TriggerKey, judgement: Judgement },
     /// Triggers opened from now on have this long, from capture.
     Deadline(Duration),
 }
 
-/// Keeps the book until all reporters are gone.
-pub fn run(
-    reports: &Receiver<Report>,
-    verdicts: &Sender<Verdict>,
-    deadline: Duration,
-    sequence: Sequence,
-    health: &Health,
-    clock: &dyn Clock,
-) {
-    let mut book = Book::new(deadline, sequence);
-    loop {
-        let until = |at: Duration| at.saturating_sub(clock.now().mono).min(IDLE);
-        let report = reports.recv_timeout(book.next_deadline().map_or(IDLE, until));
-        let now = clock.now();
-        health.ledger.beat(now);
-        // Before the report: an answer that comes after its deadline finds the entry timed out, and is late.
-        for verdict in book.expire(now) {
-            give(verdict, verdicts, health);
-        }
+/// The account with its clockwork: what is reported and how late it is comes from outside, verdicts go out.
+#[derive(Debug)]
+pub struct Ledger<'a> {
+    book: Book,
+    fusion: Fusion,
+    groups: &'a [Group],
+    health: &'a Health,
+    decided: VecDeque<Decided>,
+}
+
+impl<'a> Ledger<'a> {
+    pub fn new(book: Book, groups: &'a [Group], health: &'a Health) -> Self {
+        Self { book, fusion: Fusion::new(groups), groups, health, decided: VecDeque::new() }
+    }
+
+    /// When to call [`Ledger::expire`] at the latest.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.book.next_deadline().into_iter().chain(self.fusion.next_expiry()).min()
+    }
+
+    /// Takes a report in. What was due before `now` is ended first: an answer that comes after its deadline finds the
+    /// entry timed out, and is late.
+    pub fn take(&mut self, report: Report, now: Moment) {
+        self.expire(now);
         match report {
-            Ok(Report::Opened(trigger)) => {
-                health.counters.triggers.fetch_add(1, Relaxed);
-                book.open_entry(trigger);
+            Report::Opened(trigger) => {
+                self.health.counters.triggers.fetch_add(1, Relaxed);
+                let due = self.book.due(&trigger);
+                let parts = self.fusion.opened(&trigger, due);
+                self.book.open_entry(trigger);
+                self.give_parts(parts, now);
             }
-            Ok(Report::Closed { key, judgement }) => {
-                if let Some(verdict) = book.close(key, judgement, now) {
-                    give(verdict, verdicts, health);
+            Report::Seen { key, captured } => self.book.see(key, captured),
+            Report::Closed { key, judgement } => {
+                if let Some(verdict) = self.book.close(key, judgement, now) {
+                    self.give(verdict, now);
                 } else {
                     debug!(camera = key.camera, number = key.number, "a second answer is left out");
                 }
             }
-            Ok(Report::Deadline(deadline)) => book.set_deadline(deadline),
-            Err(RecvTimeoutError::Timeout) => {}
-            // Nobody is left who could answer what is still open.
-            Err(RecvTimeoutError::Disconnected) => {
-                for verdict in book.abandon(now) {
-                    give(verdict, verdicts, health);
-                }
-                break;
-            }
+            Report::Deadline(deadline) => self.book.set_deadline(deadline),
         }
     }
-    if let Err(error) = book.finish() {
-        error!("cannot keep the number of the last verdict: {error}");
+
+    /// Ends what is due.
+    pub fn expire(&mut self, now: Moment) {
+        for verdict in self.book.expire(now) {
+            self.give(verdict, now);
+        }
+        let parts = self.fusion.expire(now.mono);
+        self.give_parts(parts, now);
+    }
+
+    /// Ends everything: nobody is left who could answer what is open.
+    pub fn abandon(&mut self, now: Moment) {
+        for verdict in self.book.abandon(now) {
+            self.give(verdict, now);
+        }
+        let parts = self.fusion.abandon();
+        self.give_parts(parts, now);
+    }
+
+    /// The next verdict to be published.
+    pub fn next_decided(&mut self) -> Option<Decided> {
+        self.decided.pop_front()
+    }
+
+    /// Keeps the next number exactly; without this a restart skips some.
+    pub fn finish(self) -> io::Result<()> {
+        self.book.finish()
+    }
+
+    fn give(&mut self, verdict: Verdict, now: Moment) {
+        let (key, outcome, late) = (verdict.trigger.key, verdict.judgement.outcome, verdict.late);
+        self.decided.push_back(Decided::View(verdict));
+        if late {
+            self.health.counters.late.fetch_add(1, Relaxed);
+            return;
+        }
+        self.health.counters.count(outcome);
+        let parts = self.fusion.decided(key, outcome);
+        self.give_parts(parts, now);
+    }
+
+    fn give_parts(&mut self, parts: Vec<Fused>, now: Moment) {
+        for part in parts {
+            let group = &self.groups[part.group];
+            self.health.parts.count(part.outcome);
+            self.decided.push_back(Decided::Part(PartVerdict {
+                seq: self.book.next_number(),
+                group: group.name.clone(),
+                number: u32::try_from(part.number & 0x7fff_ffff).expect("31 bits"),
+                part_id: part.part_id,
+                captured: part.captured,
+                outcome: part.outcome,
+                views: part.views,
+                of: group.cameras.len(),
+                worst: part.worst.map(|camera| self.health.cameras[camera].id.clone()),
+                decided: now,
+            }));
+        }
     }
 }
 
-/// A verdict is the product: the ledger waits for the publisher rather than lose one.
-fn give(verdict: Verdict, verdicts: &Sender<Verdict>, health: &Health) {
-    if verdict.late {
-        health.counters.late.fetch_add(1, Relaxed);
-    } else {
-        health.counters.count(verdict.judgement.outcome);
+/// Keeps the ledger until all reporters are gone.
+pub fn run(mut ledger: Ledger<'_>, reports: &Receiver<Report>, decided: &Sender<Decided>, clock: &dyn Clock) {
+    loop {
+        let until = |at: Duration| at.saturating_sub(clock.now().mono).min(IDLE);
+        let report = reports.recv_timeout(ledger.next_deadline().map_or(IDLE, until));
+        let now = clock.now();
+        ledger.health.ledger.beat(now);
+        let is_over = match report {
+            Ok(report) => {
+                ledger.take(report, now);
+                false
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                ledger.expire(now);
+                false
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                ledger.expire(now);
+                ledger.abandon(now);
+                true
+            }
+        };
+        while let Some(verdict) = ledger.next_decided() {
+            // A verdict is the product: the ledger waits for the publisher rather than lose one.
+            if decided.send(verdict).is_err() {
+                error!("the publisher is gone: a verdict is lost");
+            }
+        }
+        if is_over {
+            break;
+        }
     }
-    if verdicts.send(verdict).is_err() {
-        error!("the publisher is gone: a verdict is lost");
+    if let Err(error) = ledger.finish() {
+        error!("cannot keep the number of the last verdict: {error}");
     }
 }
 
@@ -102,8 +190,8 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::clock::Moment;
     use crate::frame::CameraId;
+    use crate::ledger::sequence::Sequence;
     use crate::verdict::{Outcome, Reason};
 
     /// Seconds, moved on by the test.
@@ -123,7 +211,14 @@ mod tests {
         let camera = CameraId::new("top").unwrap();
         let (health, clock) = (Health::new([camera.clone()]), ManualClock::default());
         let key = TriggerKey { camera: 0, number: 0 };
-        let trigger = Trigger { key, camera, published_number: 0, part_id: None, captured: clock.now() };
+        let trigger = Trigger {
+            key,
+            camera,
+            published_number: 0,
+            is_numbered_by_plc: false,
+            part_id: None,
+            captured: clock.now(),
+        };
         let judgement =
             Judgement { outcome: Outcome::Good, ..Judgement::not_inspected(Reason::NoFrame, None) };
         // No places: what was sent was received.
@@ -132,14 +227,19 @@ mod tests {
         scope(|scope| {
             let (health, clock) = (&health, &clock);
             scope.spawn(move || {
-                run(&reports, &verdicts_in, Duration::from_secs(10), sequence, health, clock);
+                let ledger = Ledger::new(Book::new(Duration::from_secs(10), sequence), &[], health);
+                run(ledger, &reports, &verdicts_in, clock);
             });
             reports_in.send(Report::Opened(trigger)).unwrap();
             clock.0.store(11, Relaxed);
             reports_in.send(Report::Closed { key, judgement }).unwrap();
             drop(reports_in);
         });
-        let told: Vec<_> = verdicts.iter().map(|v| (v.seq, v.judgement.outcome, v.late)).collect();
+        let of_view = |decided| match decided {
+            Decided::View(v) => (v.seq, v.judgement.outcome, v.late),
+            Decided::Part(part) => panic!("no group: {part:?}"),
+        };
+        let told: Vec<_> = verdicts.iter().map(of_view).collect();
         let expected = [(1, Outcome::NotInspected(Reason::Timeout), false), (1, Outcome::Good, true)];
         assert_eq!(told, expected);
         assert_eq!(

@@ -41,9 +41,9 @@ use crate::publish::outbox::format::Entry;
 use crate::publish::outbox::keeper::{Handed, Keeper, Order};
 use crate::publish::payload::counters::Delivery;
 use crate::publish::payload::totals::Totals;
-use crate::publish::payload::{Origin, event, result, status, verdict};
+use crate::publish::payload::{Origin, event, part, result, status, verdict};
 use crate::publish::topics::Topics;
-use crate::verdict::Verdict;
+use crate::verdict::{Decided, PartVerdict, Verdict};
 
 /// Lost results are told of at once, then at most this often.
 const LOSSES: Duration = Duration::from_mins(1);
@@ -80,7 +80,7 @@ pub fn check(mqtt: &Mqtt) -> Result<(), Failure> {
 /// Publishes until `verdicts` ends, then delivers what it can within seconds and says goodbye.
 ///
 /// `told` is the far end of the channel behind `station.events`. Events wait in it while the broker is away.
-pub fn run(station: &Station<'_>, clock: &dyn Clock, verdicts: &Receiver<Verdict>, told: &Receiver<Told>) {
+pub fn run(station: &Station<'_>, clock: &dyn Clock, verdicts: &Receiver<Decided>, told: &Receiver<Told>) {
     let (lifetime, problem) = Lifetime::load(Folder::new(station.state_dir));
     if let Some(cause) = problem {
         station.events.tell(Event::CountersLost { cause });
@@ -105,7 +105,7 @@ pub fn run(station: &Station<'_>, clock: &dyn Clock, verdicts: &Receiver<Verdict
 fn publish(
     mut publisher: Publisher<'_>,
     clock: &dyn Clock,
-    (verdicts, told): (&Receiver<Verdict>, &Receiver<Told>),
+    (verdicts, told): (&Receiver<Decided>, &Receiver<Told>),
     handed: &Receiver<Handed>,
 ) {
     let (no_verdicts, no_events, nothing_handed) = (never(), never(), never());
@@ -122,11 +122,13 @@ fn publish(
         let told_now = if publisher.broker.takes(Parcel::Station, now) { told } else { &no_events };
         let handed_now = if publisher.takes_results() { handed } else { &nothing_handed };
         select! {
-            recv(verdicts) -> verdict => if let Ok(verdict) = verdict {
-                publisher.verdict(&verdict, clock.now());
-            } else {
-                verdicts = &no_verdicts;
-                stop_by = Some(clock.now().mono + DRAIN);
+            recv(verdicts) -> verdict => match verdict {
+                Ok(Decided::View(verdict)) => publisher.verdict(&verdict, clock.now()),
+                Ok(Decided::Part(part)) => publisher.part(&part, clock.now()),
+                Err(RecvError) => {
+                    verdicts = &no_verdicts;
+                    stop_by = Some(clock.now().mono + DRAIN);
+                }
             },
             recv(told_now) -> event => match event {
                 Ok(event) => publisher.event(&event, clock.now()),
@@ -205,13 +207,10 @@ impl<'a> Publisher<'a> {
     }
 
     fn verdict(&mut self, verdict: &Verdict, now: Moment) {
-        let (counters, camera) = (&self.station.health.counters, &verdict.trigger.camera);
+        let camera = &verdict.trigger.camera;
         if !verdict.late {
-            let (to, payload) = (self.topics.verdict(camera), verdict::encode(verdict, now));
-            if !self.broker.give(Parcel::Verdict, &to, false, payload, now) {
-                counters.verdicts_unsent.fetch_add(1, Relaxed);
-            }
-            self.last_seq = Some(verdict.seq);
+            let to = self.topics.verdict(camera);
+            self.live(&to, verdict.seq, verdict::encode(verdict, now), now);
         }
         let since = verdict.decided.utc.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let payload = result::encode(verdict, &self.station.origin, self.rng.random());
@@ -233,6 +232,19 @@ impl<'a> Publisher<'a> {
             waiting.fetch_sub(1, Relaxed);
             self.station.health.counters.results_dropped.fetch_add(1, Relaxed);
         }
+    }
+
+    fn part(&mut self, part: &PartVerdict, now: Moment) {
+        let to = self.topics.part.clone();
+        self.live(&to, part.seq, part::encode(part, now), now);
+    }
+
+    /// Now or never: the part is gone when the broker is back.
+    fn live(&mut self, to: &str, seq: u64, payload: Vec<u8>, now: Moment) {
+        if !self.broker.give(Parcel::Verdict, to, false, payload, now) {
+            self.station.health.counters.verdicts_unsent.fetch_add(1, Relaxed);
+        }
+        self.last_seq = Some(seq);
     }
 
     fn takes_results(&self) -> bool {

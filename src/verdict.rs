@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::frame::{Size, Trigger};
+use crate::frame::{CameraId, PartId, Size, Trigger};
 use crate::verdict::regions::Regions;
 
 /// What was found out about a part.
@@ -39,6 +39,7 @@ pub enum Reason {
     ImageOutOfRange,
     NotReady,
     ViewMissing,
+    TriggerAmbiguous,
 }
 
 /// `ResultState` of OPC 40001-101, by number on the wire.
@@ -61,7 +62,7 @@ pub enum Evaluation {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 11] = [
         Reason::NoFrame,
         Reason::FrameCorrupt,
         Reason::FrameDropped,
@@ -72,6 +73,7 @@ impl Reason {
         Reason::ImageOutOfRange,
         Reason::NotReady,
         Reason::ViewMissing,
+        Reason::TriggerAmbiguous,
     ];
 
     /// The stable number published as `code`.
@@ -87,6 +89,7 @@ impl Reason {
             Self::ImageOutOfRange => 40,
             Self::NotReady => 50,
             Self::ViewMissing => 60,
+            Self::TriggerAmbiguous => 61,
         }
     }
 
@@ -103,6 +106,7 @@ impl Reason {
             Self::ImageOutOfRange => "IMAGE_OUT_OF_RANGE",
             Self::NotReady => "NOT_READY",
             Self::ViewMissing => "VIEW_MISSING",
+            Self::TriggerAmbiguous => "TRIGGER_AMBIGUOUS",
         }
     }
 }
@@ -121,7 +125,8 @@ impl Outcome {
                 | Reason::ModelError
                 | Reason::DeviceLost
                 | Reason::ImageOutOfRange
-                | Reason::NotReady,
+                | Reason::NotReady
+                | Reason::TriggerAmbiguous,
             ) => ResultState::Failed,
         }
     }
@@ -268,6 +273,34 @@ pub struct Verdict {
     pub decided: Moment,
     /// The trigger was answered with TIMEOUT before: this goes to `result` only.
     pub late: bool,
+}
+
+/// The answer for a part that several cameras see.
+#[derive(Clone, Debug)]
+pub struct PartVerdict {
+    /// From the same count as [`Verdict::seq`].
+    pub seq: u64,
+    /// Name of the cameras' group.
+    pub group: String,
+    /// The PLC's number if it gave one, else parts of the group counted from 0; 31 bits, wraps.
+    pub number: u32,
+    pub part_id: Option<PartId>,
+    /// When the first view was captured.
+    pub captured: Moment,
+    pub outcome: Outcome,
+    /// Views that had their verdict, of those that make a part.
+    pub views: usize,
+    pub of: usize,
+    /// The camera whose view decided, if one did.
+    pub worst: Option<CameraId>,
+    pub decided: Moment,
+}
+
+/// What the ledger gives to the publisher.
+#[derive(Clone, Debug)]
+pub enum Decided {
+    View(Verdict),
+    Part(PartVerdict),
 }
 
 #[cfg(test)]

@@ -10,6 +10,10 @@ use crate::frame::{CameraId, PixelFormat, Size};
 
 const STALL: Duration = Duration::from_secs(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// From a command to its frame.
+const WINDOW: Duration = Duration::from_millis(200);
+/// A pulse that fires a camera overtakes the command by about so much.
+const PULSE_EARLY: Duration = Duration::from_millis(50);
 const RATE_HZ: f64 = 1.0;
 /// Widest and highest frame.
 const LONGEST_SIDE: i64 = 16_384;
@@ -25,10 +29,58 @@ pub struct Camera {
     pub format: PixelFormat,
     /// What each frame must measure. None takes frames of any size, each as it is.
     pub size: Option<Size>,
-    /// No frame for this long counts as loss.
+    pub trigger: TriggerMode,
+    /// No frame for this long counts as loss, if this camera is never silent for long.
     pub stall: Duration,
     /// First and longest pause between tries to rebuild a lost pipeline.
     pub retry: (Duration, Duration),
+}
+
+/// What says that a part is in view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerMode {
+    /// Each frame of a camera that runs by itself.
+    Free,
+    /// Each frame of a camera that a sensor fires. It may be silent for hours.
+    Hardware,
+    /// A command over MQTT. Frames are held against it.
+    Command(Matching),
+}
+
+impl TriggerMode {
+    /// Whether a camera that sends nothing may be as it should.
+    pub fn allows_silence(self) -> bool {
+        match self {
+            Self::Hardware | Self::Command(Matching { frames: Frames::Pulse, .. }) => true,
+            Self::Free | Self::Command(Matching { frames: Frames::Stream, .. }) => false,
+        }
+    }
+}
+
+/// Which frame answers a trigger command: `intake::matching` states the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matching {
+    pub frames: Frames,
+    /// A frame may be so much older than its command: messages take longer than pulses.
+    pub early: Duration,
+    /// A frame may be so much younger.
+    pub window: Duration,
+}
+
+impl Matching {
+    /// Whether a frame captured at `captured` may answer a command that came at `came`.
+    pub fn fits(self, came: Duration, captured: Duration) -> bool {
+        captured + self.early >= came && captured <= came + self.window
+    }
+}
+
+/// How the frames of a commanded camera come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frames {
+    /// All the time, whatever the commands are: most of them show no part.
+    Stream,
+    /// One for each part, by a pulse that fires the camera when the command is sent.
+    Pulse,
 }
 
 /// Where frames come from.
@@ -89,6 +141,7 @@ pub(super) fn read(raw: raw::Camera, section: &mut Section<'_>, pipelines: &Pipe
         Some(raw::Format::Rgb8) | None => PixelFormat::Rgb8,
     };
     let size = size(raw.width, raw.height, section);
+    let trigger = trigger(raw.trigger, (raw.frames, raw.early_ms, raw.window_ms), section);
     let stall = section.seconds("stall_s", raw.stall_s, 0.1).unwrap_or(STALL);
     let retry = section.retry(raw.retry_first_s, raw.retry_max_s, RETRY);
     let parameters = parameters(raw.parameters, section);
@@ -97,7 +150,8 @@ pub(super) fn read(raw: raw::Camera, section: &mut Section<'_>, pipelines: &Pipe
         Some(raw) => source(raw, &mut section.inner("source")),
         None => Some(Source::Pipeline),
     };
-    let camera = Camera { id: id?, source: source?, pipeline: pipeline?, format, size, stall, retry };
+    let camera =
+        Camera { id: id?, source: source?, pipeline: pipeline?, format, size, trigger, stall, retry };
     match (pipelines.check)(&camera) {
         Ok(()) => Some(camera),
         Err(why) => {
@@ -117,6 +171,32 @@ fn size(width: Key<i64>, height: Key<i64>, section: &mut Section<'_>) -> Option<
     let width = section.whole("width", width, 16..=LONGEST_SIDE);
     let height = section.whole("height", height, 16..=LONGEST_SIDE);
     Some(Size { width: width?, height: height? })
+}
+
+fn trigger(
+    mode: Key<raw::TriggerMode>,
+    (frames, early_ms, window_ms): (Key<raw::Frames>, Key<i64>, Key<i64>),
+    section: &mut Section<'_>,
+) -> TriggerMode {
+    let mode = section.get("trigger", mode).unwrap_or(raw::TriggerMode::Free);
+    if mode != raw::TriggerMode::Command {
+        let given = [
+            ("frames", !frames.is_absent()),
+            ("early_ms", !early_ms.is_absent()),
+            ("window_ms", !window_ms.is_absent()),
+        ];
+        for (key, _) in given.iter().filter(|(_, given)| *given) {
+            section.wrong(key, "goes with trigger = \"command\" only");
+        }
+        return if mode == raw::TriggerMode::Free { TriggerMode::Free } else { TriggerMode::Hardware };
+    }
+    let (frames, usual_early) = match section.get("frames", frames) {
+        Some(raw::Frames::Pulse) => (Frames::Pulse, PULSE_EARLY),
+        Some(raw::Frames::Stream) | None => (Frames::Stream, Duration::ZERO),
+    };
+    let early = section.whole("early_ms", early_ms, 0..=10_000).map_or(usual_early, Duration::from_millis);
+    let window = section.whole("window_ms", window_ms, 1..=60_000).map_or(WINDOW, Duration::from_millis);
+    TriggerMode::Command(Matching { frames, early, window })
 }
 
 fn parameters(

@@ -47,16 +47,17 @@ pub(super) fn lay_over(
     overrides: &[(String, String)],
     findings: &mut Findings,
 ) -> Option<Table> {
-    let n_cameras = file.get_array("camera").map_or(0, |cameras| cameras.len());
+    let length = |list| file.get_array(list).map_or(0, |elements| elements.len());
+    let lengths = LISTS.map(|list| (list, length(list)));
     let environment = Environment::with_prefix("CSFLOWD")
         .prefix_separator("__")
         .separator("__")
-        .source(Some(without_cameras(environment, findings)));
+        .source(Some(without_lists(environment, findings)));
     let mut builder = config::Config::builder().add_source(file).add_source(environment);
     for (key, value) in overrides {
         let value = Value::new(Some(&COMMAND_LINE.to_owned()), ValueKind::String(value.clone()));
         builder = match builder.clone().set_override(key, value) {
-            Ok(builder) if is_key(key, n_cameras) => builder,
+            Ok(builder) if is_key(key, &lengths) => builder,
             Ok(_) | Err(_) => {
                 findings.outside.insert(key.clone(), COMMAND_LINE.into());
                 findings.add(key, "is not a key: write section.key, or camera[0].key for the first camera");
@@ -71,31 +72,39 @@ pub(super) fn table(config: config::Config) -> Option<Table> {
     config.cache.into_table().ok()
 }
 
-/// Guards the list of cameras: the `config` crate would make it longer, or a table of it, to suit the key.
-fn is_key(key: &str, n_cameras: usize) -> bool {
+/// Sections of which there may be several.
+const LISTS: [&str; 2] = ["camera", "group"];
+
+/// Guards the lists: the `config` crate would make one longer, or a table of it, to suit the key.
+fn is_key(key: &str, lengths: &[(&str, usize)]) -> bool {
     let is_plain = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
-    match key.strip_prefix("camera[") {
-        Some(rest) => rest.split_once("].").is_some_and(|(index, key)| {
-            index.parse().is_ok_and(|index: usize| index < n_cameras) && is_plain(key)
-        }),
-        None => is_plain(key) && key.split('.').next() != Some("camera"),
+    for (list, length) in lengths {
+        if let Some(rest) = key.strip_prefix(list).and_then(|rest| rest.strip_prefix('[')) {
+            return rest.split_once("].").is_some_and(|(index, key)| {
+                index.parse().is_ok_and(|index: usize| index < *length) && is_plain(key)
+            });
+        }
     }
+    is_plain(key) && key.split('.').next().is_none_or(|section| !LISTS.contains(&section))
 }
 
-/// The variables without those that would put a table in the place of the list of cameras.
-fn without_cameras(
-    environment: &HashMap<String, String>,
-    findings: &mut Findings,
-) -> HashMap<String, String> {
-    let (cameras, rest): (HashMap<_, _>, HashMap<_, _>) = environment
+/// The variables without those that would put a table in the place of a list.
+fn without_lists(environment: &HashMap<String, String>, findings: &mut Findings) -> HashMap<String, String> {
+    let of_list = |name: &str| {
+        name.to_lowercase()
+            .strip_prefix("csflowd__")
+            .is_some_and(|key| LISTS.iter().any(|list| key.starts_with(list)))
+    };
+    let (lists, rest): (HashMap<_, _>, HashMap<_, _>) = environment
         .iter()
         .map(|(name, value)| (name.clone(), value.clone()))
-        .partition(|(name, _)| name.to_lowercase().starts_with("csflowd__camera"));
-    let mut names: Vec<_> = cameras.into_keys().collect();
+        .partition(|(name, _)| of_list(name));
+    let mut names: Vec<_> = lists.into_keys().collect();
     names.sort();
     for name in names {
         findings.outside.insert(name.clone(), "the environment".into());
-        findings.add(&name, "cameras are set in the file or by the command line, as camera[0].stall_s");
+        let text = "cameras and groups are set in the file or by the command line, as camera[0].stall_s";
+        findings.add(&name, text);
     }
     // A bracket is read as an index, and the `config` crate makes a list as long as that.
     rest.into_iter().filter(|(name, _)| !name.contains('[')).collect()

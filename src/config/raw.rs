@@ -63,6 +63,7 @@ pub(super) struct File {
     pub(super) outbox: Key<Outbox>,
     pub(super) engine: Key<Engine>,
     pub(super) camera: Key<Vec<Key<Camera>>>,
+    pub(super) group: Key<Vec<Key<Group>>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -129,10 +130,38 @@ pub(super) struct Camera {
     pub(super) format: Key<Format>,
     pub(super) width: Key<i64>,
     pub(super) height: Key<i64>,
+    pub(super) trigger: Key<TriggerMode>,
+    pub(super) frames: Key<Frames>,
+    pub(super) early_ms: Key<i64>,
+    pub(super) window_ms: Key<i64>,
     pub(super) stall_s: Key<f64>,
     pub(super) retry_first_s: Key<f64>,
     pub(super) retry_max_s: Key<f64>,
     pub(super) source: Key<Source>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TriggerMode {
+    Free,
+    Hardware,
+    Command,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Frames {
+    Stream,
+    Pulse,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Group {
+    pub(super) name: Key<String>,
+    pub(super) cameras: Key<Vec<Key<String>>>,
+    pub(super) window_ms: Key<i64>,
 }
 
 /// `width = 640` is as good as `width = "640"`.

@@ -31,7 +31,7 @@ impl fmt::Display for Change {
 /// Every difference; none where both mean the same.
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     // Named one by one: a field that is added must be thought of here.
-    let Config { station, mqtt, outbox, engine, cameras, product, products_dir, sha256: _ } = old;
+    let Config { station, mqtt, outbox, engine, cameras, groups, product, products_dir, sha256: _ } = old;
     let mut changes = Vec::new();
     let mut restart = |changed: bool, text: &str| {
         if changed {
@@ -42,6 +42,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     restart(*mqtt != new.mqtt, "mqtt");
     restart(*outbox != new.outbox, "outbox");
     restart(*engine != new.engine, "engine");
+    restart(*groups != new.groups, "group");
     camera_changes(cameras, &new.cameras, &mut restart);
     product_changes(product, &new.product, &mut changes);
     changes

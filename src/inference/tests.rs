@@ -159,7 +159,14 @@ fn run_with(pixels: &[u8], batch_max: usize, surroundings: Surroundings<'_>) -> 
     for (number, &pixel) in (0..).zip(pixels) {
         let key = TriggerKey { camera: 0, number };
         let captured = Moment { mono: Duration::from_millis(1), utc: SystemTime::UNIX_EPOCH };
-        let trigger = Trigger { key, camera: camera.clone(), published_number: 0, part_id: None, captured };
+        let trigger = Trigger {
+            key,
+            camera: camera.clone(),
+            published_number: 0,
+            is_numbered_by_plc: false,
+            part_id: None,
+            captured,
+        };
         let mut pixels = pool.take();
         pixels.push(pixel);
         let image = Image { size: SIZE, format: PixelFormat::Gray8, pixels };
@@ -177,7 +184,9 @@ fn run_with(pixels: &[u8], batch_max: usize, surroundings: Surroundings<'_>) -> 
     drop(reports_in);
     let answers = reports.iter().map(|report| match report {
         Report::Closed { key, judgement } => (key.number, judgement),
-        Report::Opened(_) | Report::Deadline(_) => panic!("inference neither opens nor sets deadlines"),
+        Report::Opened(_) | Report::Seen { .. } | Report::Deadline(_) => {
+            panic!("inference neither opens nor sets deadlines")
+        }
     });
     Run { answers: answers.collect(), batches: batches.iter().collect(), left: frames.len(), end }
 }

@@ -56,12 +56,29 @@ impl Book {
         self.due.first().map(|&(at, _)| at)
     }
 
+    /// The deadline of a trigger that opens now.
+    pub fn due(&self, trigger: &Trigger) -> Duration {
+        trigger.captured.mono + self.deadline
+    }
+
+    /// A number for a verdict, after all those given before.
+    pub fn next_number(&mut self) -> u64 {
+        self.sequence.next_number()
+    }
+
     pub fn open_entry(&mut self, trigger: Trigger) {
         let key = trigger.key;
-        let due = trigger.captured.mono + self.deadline;
+        let due = self.due(&trigger);
         let before = self.entries.insert(key, Entry { trigger, due });
         assert!(before.is_none(), "trigger {key:?} was opened twice");
         self.due.insert((due, key));
+    }
+
+    /// The entry's frame was captured at `captured`. Nothing, if there is no such entry any more.
+    pub fn see(&mut self, key: TriggerKey, captured: Moment) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.trigger.captured = captured;
+        }
     }
 
     /// Call [`Book::expire`] with the same `now` first. The terminal verdict if the entry is open, a late one if it ran into its deadline before, and nothing if
@@ -145,6 +162,7 @@ mod tests {
             key: key(number),
             camera: CameraId::new("top").unwrap(),
             published_number: 0,
+            is_numbered_by_plc: false,
             part_id: None,
             captured: at(captured_ms),
         }

@@ -7,6 +7,7 @@ mod account;
 pub mod counters;
 pub mod event;
 pub mod heartbeat;
+pub mod part;
 pub mod region;
 pub mod result;
 #[cfg(test)]

@@ -5,12 +5,14 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
-use crate::publish::payload::{counters, event, heartbeat, result, status, verdict};
+use crate::publish::payload::{counters, event, heartbeat, part, result, status, verdict};
 
-/// The kinds of messages, named as the last level of their topics.
+/// The kinds of messages, named as the last level of their topics but for [`Kind::Part`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Verdict,
+    /// A part's verdict, of `part/verdict`.
+    Part,
     Result,
     Status,
     Heartbeat,
@@ -19,12 +21,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] =
-        [Kind::Verdict, Kind::Result, Kind::Status, Kind::Heartbeat, Kind::Counters, Kind::Event];
+    pub const ALL: [Kind; 7] =
+        [Kind::Verdict, Kind::Part, Kind::Result, Kind::Status, Kind::Heartbeat, Kind::Counters, Kind::Event];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Verdict => "verdict",
+            Self::Part => "part",
             Self::Result => "result",
             Self::Status => "status",
             Self::Heartbeat => "heartbeat",
@@ -38,6 +41,7 @@ impl Kind {
 pub fn schema(kind: Kind) -> Value {
     match kind {
         Kind::Verdict => of::<verdict::Payload<'_>>(),
+        Kind::Part => of::<part::Payload<'_>>(),
         Kind::Result => of::<result::Payload<'_>>(),
         Kind::Status => of::<status::Status<'_>>(),
         Kind::Heartbeat => of::<heartbeat::Payload<'_>>(),

@@ -10,6 +10,8 @@ pub struct Topics {
     pub heartbeat: String,
     pub counters: String,
     pub event: String,
+    /// Verdicts of parts that several cameras see.
+    pub part: String,
 }
 
 impl Topics {
@@ -21,6 +23,7 @@ impl Topics {
             heartbeat: station("heartbeat"),
             counters: station("counters"),
             event: station("event"),
+            part: station("part/verdict"),
         }
     }
 

@@ -14,7 +14,7 @@ use crossbeam_channel::{bounded, select};
 use csflowd::capture::error::CaptureError;
 use csflowd::capture::{self, Context, FrameSource, Pulled};
 use csflowd::clock::{Clock, Moment, SystemClock};
-use csflowd::config::camera::{Camera, Source};
+use csflowd::config::camera::{Camera, Source, TriggerMode};
 use csflowd::events::{Event, Events};
 use csflowd::frame::{BufferPool, CameraId, Captured, PixelFormat, Size};
 use csflowd::health::{CameraState, Health};
@@ -31,6 +31,7 @@ fn camera(pipeline: &str) -> Camera {
         pipeline: pipeline.into(),
         format: PixelFormat::Rgb8,
         size: None,
+        trigger: TriggerMode::Free,
         stall: PATIENCE,
         retry: (Duration::from_millis(1), Duration::from_millis(1)),
     }

@@ -32,6 +32,14 @@ fn seqs(messages: &[Message], leaf: &'static str) -> Vec<u64> {
     messages.iter().filter(|m| is(leaf)(m)).map(|m| m.payload["seq"].as_u64().unwrap()).collect()
 }
 
+fn leaf_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Verdict => "top/verdict",
+        Kind::Part => "part/verdict",
+        kind => kind.name(),
+    }
+}
+
 #[test]
 fn every_kind_of_message_arrives_and_satisfies_its_schema() {
     let broker = Mosquitto::start();
@@ -40,27 +48,29 @@ fn every_kind_of_message_arrives_and_satisfies_its_schema() {
         let status = subscriber.wait_for("status", status("READY"));
         assert_eq!(status.topic, "plant/cell/status");
         plant.send(verdict(1, Outcome::Anomalous));
+        plant.send_part(rig::part(2, Outcome::Anomalous));
         plant.events.tell(Event::CameraEnded { camera: rig::camera(), frames: 7 });
         let mut seen = vec![status];
         for kind in Kind::ALL.into_iter().filter(|&kind| kind != Kind::Status) {
-            if !seen.iter().any(is(kind.name())) {
-                seen.extend(subscriber.collect_until(kind.name(), is(kind.name())));
+            if !seen.iter().any(is(leaf_of(kind))) {
+                seen.extend(subscriber.collect_until(kind.name(), is(leaf_of(kind))));
             }
         }
         for kind in Kind::ALL {
             let validator = jsonschema::validator_for(&schema(kind)).unwrap();
-            for message in seen.iter().filter(|m| is(kind.name())(m)) {
+            for message in seen.iter().filter(|m| is(leaf_of(kind))(m)) {
                 let errors: Vec<_> = validator.iter_errors(&message.payload).map(|e| e.to_string()).collect();
                 assert!(errors.is_empty(), "{}: {errors:?}", message.payload);
             }
         }
         let find = |leaf| seen.iter().find(|m| is(leaf)(m)).unwrap();
-        assert_eq!(find("/verdict").topic, "plant/cell/top/verdict");
-        assert_eq!(find("/verdict").payload["ev"], 2);
+        assert_eq!(find("top/verdict").topic, "plant/cell/top/verdict");
+        assert_eq!(find("top/verdict").payload["ev"], 2);
+        assert_eq!(find("part/verdict").topic, "plant/cell/part/verdict");
         assert_eq!(find("/result").payload["replayed"], false);
 
-        wait_until("all is acknowledged", || plant.health.counters.acknowledged.load(Relaxed) == 2);
-        assert_eq!(plant.health.counters.published.load(Relaxed), 2);
+        wait_until("all is acknowledged", || plant.health.counters.acknowledged.load(Relaxed) == 3);
+        assert_eq!(plant.health.counters.published.load(Relaxed), 3);
     });
 }
 

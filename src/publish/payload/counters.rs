@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::totals::{NotInspected, Totals};
+use super::totals::{NotInspected, Parts, Totals};
 use super::{Origin, VERSION, text, to_json, unix_time};
 use crate::clock::Moment;
 use crate::health::Health;
@@ -35,6 +35,8 @@ pub struct Payload<'a> {
     not_inspected: NotInspected,
     /// Triggers without a verdict yet.
     open: u64,
+    /// Parts that several cameras see, by their one verdict.
+    parts: Parts,
     /// Scores that came after their deadline.
     late: u64,
     /// Verdicts and results handed to the broker, repeats included. A result is safe on disk before.
@@ -85,6 +87,7 @@ pub fn encode(origin: &Origin<'_>, health: &Health, delivery: Delivery, now: Mom
         not_decidable: since_start.not_decidable,
         not_inspected: since_start.not_inspected,
         open: since_start.open,
+        parts: since_start.parts,
         late: since_start.late,
         published: since_start.published,
         acknowledged: since_start.acknowledged,
@@ -113,7 +116,8 @@ mod tests {
     #[test]
     fn the_account_balances_and_every_reason_has_a_key() {
         let health = Health::new([]);
-        health.counters.triggers.store(13, Relaxed);
+        health.counters.triggers.store(14, Relaxed);
+        health.parts.count(Outcome::Anomalous);
         for outcome in Reason::ALL.map(Outcome::NotInspected).into_iter().chain([Outcome::Good]) {
             health.counters.count(outcome);
         }
@@ -122,6 +126,6 @@ mod tests {
         let delivery = Delivery { last_seq: Some(4711), before };
         let bytes = encode(&ORIGIN, &health, delivery, moment(65_000));
         assert_valid(Kind::Counters, &bytes);
-        assert_snapshot!(String::from_utf8(bytes).unwrap(), @r#"{"v":1,"station":"cell-2","boot_id":"01K7000000000000000000BOOT","uptime_s":65,"last_seq":4711,"triggers":13,"ok":1,"not_ok":0,"not_decidable":0,"not_inspected":{"no_frame":1,"frame_corrupt":1,"frame_dropped":1,"frame_frozen":1,"timeout":1,"model_error":1,"device_lost":1,"image_out_of_range":1,"not_ready":1,"view_missing":1},"open":2,"late":0,"published":0,"acknowledged":0,"replayed":0,"verdicts_unsent":0,"results_queued":1,"results_dropped":0,"results_lost":0,"torn_tails":0,"events_dropped":0,"camera_reconnects":0,"lifetime":{"triggers":1013,"ok":1,"not_ok":1000,"not_decidable":0,"not_inspected":{"no_frame":1,"frame_corrupt":1,"frame_dropped":1,"frame_frozen":1,"timeout":1,"model_error":1,"device_lost":1,"image_out_of_range":1,"not_ready":1,"view_missing":1},"open":2,"late":0,"published":0,"acknowledged":0,"replayed":0,"verdicts_unsent":0,"results_dropped":0,"results_lost":0,"torn_tails":0,"events_dropped":0,"camera_reconnects":0},"ts_s":1760000065}"#);
+        assert_snapshot!(String::from_utf8(bytes).unwrap(), @r#"{"v":1,"station":"cell-2","boot_id":"01K7000000000000000000BOOT","uptime_s":65,"last_seq":4711,"triggers":14,"ok":1,"not_ok":0,"not_decidable":0,"not_inspected":{"no_frame":1,"frame_corrupt":1,"frame_dropped":1,"frame_frozen":1,"timeout":1,"model_error":1,"device_lost":1,"image_out_of_range":1,"not_ready":1,"view_missing":1,"trigger_ambiguous":1},"open":2,"parts":{"ok":0,"not_ok":1,"not_decidable":0,"not_inspected":0},"late":0,"published":0,"acknowledged":0,"replayed":0,"verdicts_unsent":0,"results_queued":1,"results_dropped":0,"results_lost":0,"torn_tails":0,"events_dropped":0,"camera_reconnects":0,"lifetime":{"triggers":1014,"ok":1,"not_ok":1000,"not_decidable":0,"not_inspected":{"no_frame":1,"frame_corrupt":1,"frame_dropped":1,"frame_frozen":1,"timeout":1,"model_error":1,"device_lost":1,"image_out_of_range":1,"not_ready":1,"view_missing":1,"trigger_ambiguous":1},"open":2,"parts":{"ok":0,"not_ok":1,"not_decidable":0,"not_inspected":0},"late":0,"published":0,"acknowledged":0,"replayed":0,"verdicts_unsent":0,"results_dropped":0,"results_lost":0,"torn_tails":0,"events_dropped":0,"camera_reconnects":0},"ts_s":1760000065}"#);
     }
 }

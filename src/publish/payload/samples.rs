@@ -96,6 +96,7 @@ fn verdict(outcome: Outcome, score: Option<f64>, regions: Regions) -> Verdict {
             key: TriggerKey { camera: 0, number: 7 },
             camera: CameraId::new("top").unwrap(),
             published_number: 7,
+            is_numbered_by_plc: false,
             part_id: None,
             captured: moment(123),
         },

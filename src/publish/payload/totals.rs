@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use crate::health::Health;
+use crate::health::{Health, PartCounters};
 use crate::verdict::Reason;
 
 /// `triggers = ok + not_ok + not_decidable + sum of not_inspected + open`, always.
@@ -21,6 +21,8 @@ pub struct Totals {
     pub not_inspected: NotInspected,
     /// Triggers without a verdict yet.
     pub open: u64,
+    /// Parts that several cameras see, by their one verdict.
+    pub parts: Parts,
     /// Scores that came after their deadline.
     pub late: u64,
     /// Verdicts and results handed to the broker, repeats included.
@@ -58,6 +60,18 @@ pub struct NotInspected {
     pub image_out_of_range: u64,
     pub not_ready: u64,
     pub view_missing: u64,
+    pub trigger_ambiguous: u64,
+}
+
+/// Parts that several cameras see, by their one verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Parts {
+    pub ok: u64,
+    pub not_ok: u64,
+    pub not_decidable: u64,
+    pub not_inspected: u64,
 }
 
 impl Totals {
@@ -73,6 +87,7 @@ impl Totals {
             not_decidable: account.not_decidable,
             not_inspected: NotInspected::new(&account),
             open: account.open,
+            parts: Parts::read(&health.parts),
             late: get(&counters.late),
             published: get(&counters.published),
             acknowledged: get(&counters.acknowledged),
@@ -96,6 +111,7 @@ impl Totals {
             not_decidable: self.not_decidable.saturating_add(other.not_decidable),
             not_inspected: self.not_inspected.plus(&other.not_inspected),
             open: self.open.saturating_add(other.open),
+            parts: self.parts.plus(&other.parts),
             late: self.late.saturating_add(other.late),
             published: self.published.saturating_add(other.published),
             acknowledged: self.acknowledged.saturating_add(other.acknowledged),
@@ -116,6 +132,26 @@ impl Totals {
     }
 }
 
+impl Parts {
+    fn read(counters: &PartCounters) -> Self {
+        Self {
+            ok: counters.ok.load(Relaxed),
+            not_ok: counters.not_ok.load(Relaxed),
+            not_decidable: counters.not_decidable.load(Relaxed),
+            not_inspected: counters.not_inspected.load(Relaxed),
+        }
+    }
+
+    fn plus(&self, other: &Self) -> Self {
+        Self {
+            ok: self.ok.saturating_add(other.ok),
+            not_ok: self.not_ok.saturating_add(other.not_ok),
+            not_decidable: self.not_decidable.saturating_add(other.not_decidable),
+            not_inspected: self.not_inspected.saturating_add(other.not_inspected),
+        }
+    }
+}
+
 impl NotInspected {
     fn new(account: &Account) -> Self {
         Self {
@@ -129,6 +165,7 @@ impl NotInspected {
             image_out_of_range: account.by_reason(Reason::ImageOutOfRange),
             not_ready: account.by_reason(Reason::NotReady),
             view_missing: account.by_reason(Reason::ViewMissing),
+            trigger_ambiguous: account.by_reason(Reason::TriggerAmbiguous),
         }
     }
 
@@ -144,6 +181,7 @@ impl NotInspected {
             image_out_of_range: self.image_out_of_range.saturating_add(other.image_out_of_range),
             not_ready: self.not_ready.saturating_add(other.not_ready),
             view_missing: self.view_missing.saturating_add(other.view_missing),
+            trigger_ambiguous: self.trigger_ambiguous.saturating_add(other.trigger_ambiguous),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use csflowd::capture::Pulled;
 use csflowd::capture::error::CaptureError;
 use csflowd::clock::{Clock, SystemClock};
-use csflowd::config::camera::{Camera, Files, Order, Source};
+use csflowd::config::camera::{Camera, Files, Order, Source, TriggerMode};
 use csflowd::events::Event;
 use csflowd::frame::Captured;
 use csflowd::health::CameraState;
@@ -141,4 +141,21 @@ fn the_time_away_is_counted_from_the_last_frame() {
     let Some(Event::CameraBack { away, .. }) = record.events.get(1) else { panic!("{:?}", record.events) };
     assert!(*away >= Duration::from_secs(10), "{away:?}");
     assert!(record.reconnects >= 1);
+}
+
+#[test]
+fn a_camera_that_a_sensor_fires_may_be_silent_and_is_there() {
+    let clock = SteppingClock::new(Duration::from_secs(1));
+    let camera = Camera { trigger: TriggerMode::Hardware, stall: Duration::from_secs(2), ..camera("") };
+    let mut lives = 0;
+    let open = &mut || {
+        lives += 1;
+        let quiet = (0..20).map(|_| Ok(Pulled::Nothing));
+        let end = if lives == 1 { lost("unplugged") } else { Ok(frame(&clock)) };
+        Ok(scripted(quiet.chain([end]).collect::<Vec<_>>()))
+    };
+    let record = supervise(&camera, &clock, open, &mut |record| !record.frames.is_empty());
+    assert_eq!(causes(&record), ["lens: unplugged"], "its silence is none");
+    assert!(matches!(record.events[1], Event::CameraBack { .. }), "before a frame: {:?}", record.events);
+    assert_eq!((record.reconnects, record.state), (1, Some(CameraState::Running)));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use csflowd::config::camera::{Files, Order, Source};
+use csflowd::config::camera::{Files, Frames, Matching, Order, Source, TriggerMode};
 use csflowd::config::engine::Device;
 use csflowd::config::reload;
 use csflowd::frame::{PixelFormat, Size};
@@ -47,6 +47,26 @@ fn all_that_can_be_said_of_a_camera_arrives() {
     let folder = etc.dir.path().join("images");
     let files = Files { folder, rate_hz: 5.0, repeat: true, order: Order::Shuffled { seed: 3 } };
     assert_eq!(camera.source, Source::Files(files));
+}
+
+#[test]
+fn a_camera_says_what_triggers_it() {
+    let etc = Etc::new();
+    let mode = |keys: &str| {
+        etc.write("csflowd.toml", &[STATION, MQTT, CAMERA, keys].concat());
+        etc.load().unwrap().cameras[0].trigger
+    };
+    assert_eq!(mode(""), TriggerMode::Free);
+    assert_eq!(mode("trigger = \"hardware\"\n"), TriggerMode::Hardware);
+    let command = |frames, early, window| {
+        let (early, window) = (Duration::from_millis(early), Duration::from_millis(window));
+        TriggerMode::Command(Matching { frames, early, window })
+    };
+    assert_eq!(mode("trigger = \"command\"\n"), command(Frames::Stream, 0, 200));
+    let keys = "trigger = \"command\"\nframes = \"pulse\"\n";
+    assert_eq!(mode(keys), command(Frames::Pulse, 50, 200));
+    let keys = "trigger = \"command\"\nframes = \"pulse\"\nearly_ms = 5\nwindow_ms = 80\n";
+    assert_eq!(mode(keys), command(Frames::Pulse, 5, 80));
 }
 
 #[test]

@@ -62,9 +62,9 @@ fn unknown_keys_are_all_found_and_the_nearest_known_one_is_named() {
     let station = "nmae = 1\n[statoin]\n[mqtt.tls]\nca_flie = \"x\"\n[engine]\nthread = 4\ngpu = true\n";
     let keys = "colour = \"RGB\"\n[camera.source]\nkind = \"pipeline\"\nfoldr = \"x\"\n";
     assert_snapshot!(refused(&[station, STATION, MQTT, CAMERA, keys].concat()), @r#"
-    ETC/csflowd.toml: nmae: is not a key; there are station, mqtt, outbox, engine, camera
+    ETC/csflowd.toml: nmae: is not a key; there are station, mqtt, outbox, engine, camera, group
     ETC/csflowd.toml: statoin: is not a key; did you mean "station"?
-    ETC/csflowd.toml: camera.top.colour: is not a key; there are id, pipeline, parameters, format, width, height, stall_s, retry_first_s, retry_max_s, source
+    ETC/csflowd.toml: camera.top.colour: is not a key; there are id, pipeline, parameters, format, width, height, trigger, frames, early_ms, window_ms, stall_s, retry_first_s, retry_max_s, source
     ETC/csflowd.toml: camera.top.source.foldr: is not a key; did you mean "folder"?
     ETC/csflowd.toml: engine.gpu: is not a key; there are device, threads, batch_max, frame_queue
     ETC/csflowd.toml: engine.thread: is not a key; did you mean "threads"?
@@ -219,6 +219,20 @@ fn a_pipeline_is_there_takes_its_parameters_and_can_be_built() {
 }
 
 #[test]
+fn what_triggers_a_camera_is_said_in_full() {
+    assert_snapshot!(refused_camera("window_ms = 100\nframes = \"pulse\"\n"), @r#"
+    ETC/csflowd.toml: camera.top.frames: goes with trigger = "command" only
+    ETC/csflowd.toml: camera.top.window_ms: goes with trigger = "command" only
+    "#);
+    assert_snapshot!(refused_camera("trigger = \"sensor\"\n"), @r#"ETC/csflowd.toml: camera.top.trigger: must be one of "free", "hardware", "command", is "sensor""#);
+    assert_snapshot!(refused_camera("trigger = \"command\"\nearly_ms = -1\nwindow_ms = 0\n"), @r#"
+    ETC/csflowd.toml: camera.top.early_ms: must be 0 to 10000, is -1
+    ETC/csflowd.toml: camera.top.window_ms: must be 1 to 60000, is 0
+    "#);
+    assert_snapshot!(refused_camera("trigger = \"command\"\nwindow_ms = 1000\n"), @r#"ETC/products/tile.toml: deadline_ms: must be longer than window_ms of camera top, which is 1000; is 1000"#);
+}
+
+#[test]
 fn all_products_are_checked_and_a_missing_one_is_told_what_there_is() {
     let etc = Etc::new();
     etc.write("products/other.toml", "bundle = \"other.csflow\"\n");
@@ -246,7 +260,7 @@ fn a_problem_names_the_environment_or_the_command_line_where_it_comes_from_there
         .over("camera[4000000000].id", "x")
         .over("camera.top.id", "x");
     assert_snapshot!(etc.refused(), @r#"
-    the environment: CSFLOWD__CAMERA__TOP__STALL_S: cameras are set in the file or by the command line, as camera[0].stall_s
+    the environment: CSFLOWD__CAMERA__TOP__STALL_S: cameras and groups are set in the file or by the command line, as camera[0].stall_s
     command line: a..b: is not a key: write section.key, or camera[0].key for the first camera
     command line: camera[4000000000].id: is not a key: write section.key, or camera[0].key for the first camera
     command line: camera.top.id: is not a key: write section.key, or camera[0].key for the first camera

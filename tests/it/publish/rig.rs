@@ -16,7 +16,7 @@ use csflowd::frame::{CameraId, Trigger, TriggerKey};
 use csflowd::health::{CameraState, Health, ModelState};
 use csflowd::publish::payload::Origin;
 use csflowd::publish::{self, Station};
-use csflowd::verdict::{Judgement, Outcome, Reason, Verdict};
+use csflowd::verdict::{Decided, Judgement, Outcome, PartVerdict, Reason, Verdict};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::mosquitto::PATIENCE;
@@ -46,8 +46,31 @@ pub(crate) fn verdict(seq: u64, outcome: Outcome) -> Verdict {
     let now = SystemClock::start().now();
     let key = TriggerKey { camera: 0, number: seq };
     let judgement = Judgement { outcome, ..Judgement::not_inspected(Reason::NotReady, None) };
-    let trigger = Trigger { key, camera: camera(), published_number: 0, part_id: None, captured: now };
+    let trigger = Trigger {
+        key,
+        camera: camera(),
+        published_number: 0,
+        is_numbered_by_plc: false,
+        part_id: None,
+        captured: now,
+    };
     Verdict { seq, trigger, judgement, decided: now, late: false }
+}
+
+pub(crate) fn part(seq: u64, outcome: Outcome) -> PartVerdict {
+    let now = SystemClock::start().now();
+    PartVerdict {
+        seq,
+        group: "cover".into(),
+        number: 0,
+        part_id: None,
+        captured: now,
+        outcome,
+        views: 2,
+        of: 2,
+        worst: Some(camera()),
+        decided: now,
+    }
 }
 
 /// The publisher's surroundings, in the hands of a test.
@@ -55,7 +78,7 @@ pub(crate) struct Plant<'scope> {
     pub(crate) health: &'scope Health,
     pub(crate) events: Events<'scope>,
     /// What a stop takes away.
-    running: RefCell<Option<(Sender<Verdict>, ScopedJoinHandle<'scope, ()>)>>,
+    running: RefCell<Option<(Sender<Decided>, ScopedJoinHandle<'scope, ()>)>>,
     log: Log,
 }
 
@@ -63,9 +86,19 @@ impl Plant<'_> {
     /// Fails when the publisher does not take it.
     #[track_caller]
     pub(crate) fn send(&self, verdict: Verdict) {
+        self.give(Decided::View(verdict));
+    }
+
+    #[track_caller]
+    pub(crate) fn send_part(&self, part: PartVerdict) {
+        self.give(Decided::Part(part));
+    }
+
+    #[track_caller]
+    fn give(&self, decided: Decided) {
         let running = self.running.borrow();
         let (verdicts, _) = running.as_ref().expect("stopped");
-        verdicts.send_timeout(verdict, PATIENCE).expect("the publisher does not take verdicts");
+        verdicts.send_timeout(decided, PATIENCE).expect("the publisher does not take verdicts");
     }
 
     pub(crate) fn is_drained(&self) -> bool {

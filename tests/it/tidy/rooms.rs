@@ -26,8 +26,8 @@ const KNOWS: [(&str, &[&str]); 22] = [
         "capture",
         &["backoff", "causes", "clock", "config", "events", "frame", "health", "image_file", "shutdown"],
     ),
-    ("ledger", &["clock", "frame", "health", "verdict"]),
-    ("intake", &["frame", "health", "ledger", "verdict"]),
+    ("ledger", &["clock", "config", "frame", "health", "verdict"]),
+    ("intake", &["clock", "config", "frame", "health", "ledger", "verdict"]),
     ("model", &["calibrate", "digest", "frame", "roi"]),
     ("engine", &["clock", "config", "frame", "model", "roi", "verdict"]),
     (

@@ -1,0 +1,139 @@
+//! Cameras that are triggered by command: an entry opens when the command comes, and the frame is looked for.
+//!
+//! One thread for all of them. It never waits for a camera or for inference.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, never, select};
+use tracing::warn;
+
+use crate::clock::{Clock, Moment};
+use crate::config::camera::Matching;
+use crate::frame::{Captured, PartId, Trigger};
+use crate::intake::Intake;
+use crate::intake::matching::{Decision, Matcher};
+use crate::verdict::Reason;
+
+/// Without anything to wait for, the thread looks round this often.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// A trigger command, already known to be one that this station can carry out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Position in the configuration; None is all cameras that are triggered by command.
+    pub camera: Option<usize>,
+    pub part_id: Option<PartId>,
+    /// The PLC's own number, 31 bits.
+    pub number: Option<u32>,
+    pub came: Moment,
+}
+
+/// The commanded cameras of a station.
+#[derive(Debug, Default)]
+pub struct Commanded<'a> {
+    views: Vec<View<'a>>,
+}
+
+#[derive(Debug)]
+struct View<'a> {
+    camera: usize,
+    intake: Intake<'a>,
+    matcher: Matcher<Trigger, Captured>,
+}
+
+impl<'a> Commanded<'a> {
+    /// `camera` is the position in the configuration.
+    pub fn add(&mut self, camera: usize, intake: Intake<'a>, rule: Matching) {
+        self.views.push(View { camera, intake, matcher: Matcher::new(rule) });
+    }
+
+    /// When to call [`Commanded::expire`] at the latest.
+    pub fn next_expiry(&self) -> Option<Duration> {
+        self.views.iter().filter_map(|view| view.matcher.next_expiry()).min()
+    }
+
+    /// Opens an entry for each camera that the command means.
+    pub fn ask(&mut self, ask: &Ask) {
+        let meant = |view: &&mut View<'_>| ask.camera.is_none_or(|camera| camera == view.camera);
+        for view in self.views.iter_mut().filter(meant) {
+            let Some(trigger) = view.intake.open(ask.came, ask.part_id.clone(), ask.number) else { continue };
+            let decisions = view.matcher.command(trigger, ask.came.mono);
+            view.carry_out(decisions);
+        }
+    }
+
+    /// A frame of `camera`.
+    pub fn captured(&mut self, camera: usize, captured: Captured) {
+        if let Some(view) = self.views.iter_mut().find(|view| view.camera == camera) {
+            let at = captured.at.mono;
+            let decisions = view.matcher.frame(captured, at);
+            view.carry_out(decisions);
+        }
+    }
+
+    /// Ends what has waited too long.
+    pub fn expire(&mut self, now: Duration) {
+        for view in &mut self.views {
+            let decisions = view.matcher.expire(now);
+            view.carry_out(decisions);
+        }
+    }
+
+    /// Ends all that waits.
+    pub fn abandon(&mut self) {
+        for view in &mut self.views {
+            let decisions = view.matcher.abandon();
+            view.carry_out(decisions);
+        }
+    }
+}
+
+impl View<'_> {
+    fn carry_out(&mut self, decisions: Vec<Decision<Trigger, Captured>>) {
+        for decision in decisions {
+            match decision {
+                Decision::Answered { command, frame } => self.intake.show(command, frame),
+                Decision::Unanswered { command, reason } => self.intake.answer(command.key, reason),
+                Decision::Unnamed { frame } => {
+                    if let Some(trigger) = self.intake.open(frame.at, frame.part_id, None) {
+                        warn!(camera = %trigger.camera, "a frame that no single command names");
+                        self.intake.answer(trigger.key, Reason::TriggerAmbiguous);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Carries commands out until the last of the cameras has ended.
+pub fn run(
+    mut commanded: Commanded<'_>,
+    asks: &Receiver<Ask>,
+    frames: &Receiver<(usize, Captured)>,
+    clock: &dyn Clock,
+) {
+    let (mut asks, no_asks) = (asks, never());
+    loop {
+        let wait = commanded.next_expiry().map_or(IDLE, |at| at.saturating_sub(clock.now().mono).min(IDLE));
+        select! {
+            recv(asks) -> ask => match ask {
+                Ok(ask) => commanded.ask(&ask),
+                Err(_) => asks = &no_asks,
+            },
+            recv(frames) -> frame => match frame {
+                Ok((camera, captured)) => commanded.captured(camera, captured),
+                Err(_) => return commanded.abandon(),
+            },
+            default(wait) => {}
+        }
+        // What waits in the channels may belong to what is about to expire.
+        let now = clock.now().mono;
+        while let Ok(ask) = asks.try_recv() {
+            commanded.ask(&ask);
+        }
+        while let Ok((camera, captured)) = frames.try_recv() {
+            commanded.captured(camera, captured);
+        }
+        commanded.expire(now);
+    }
+}
