@@ -23,6 +23,7 @@ use crate::capture;
 use crate::capture::error::CaptureError;
 use crate::causes;
 use crate::clock::Clock;
+use crate::command::Command;
 use crate::config::Config;
 use crate::config::camera::Camera;
 use crate::daemon::reload::Reload;
@@ -38,6 +39,7 @@ use crate::intake::Intake;
 use crate::ledger::book::Book;
 use crate::ledger::sequence::{Sequence, SequenceError};
 use crate::ledger::{self, Ledger};
+use crate::publish::commands::Desk;
 use crate::publish::payload::Origin;
 use crate::publish::{self, Station};
 use crate::shutdown;
@@ -45,6 +47,9 @@ use crate::shutdown;
 /// Verdicts and events that may wait for the publisher, which takes them whatever the broker does.
 const VERDICT_QUEUE: usize = 1024;
 const EVENT_QUEUE: usize = 256;
+
+/// Commands that may wait for the supervisor.
+const ORDER_QUEUE: usize = 16;
 
 /// Reports that may wait for the ledger, which waits for nothing but the publisher.
 const REPORT_QUEUE: usize = 1024;
@@ -88,6 +93,8 @@ pub fn run(
 
     // Full: the event stays in the log alone, and is counted.
     let (told_in, told) = bounded(EVENT_QUEUE);
+    // Full: the command is refused.
+    let (orders_in, orders) = bounded::<Command>(ORDER_QUEUE);
     // Full: the ledger waits, because a verdict is the product.
     let (verdicts_in, verdicts) = bounded(VERDICT_QUEUE);
     // Full: cameras and inference wait, because the ledger must hear of everything.
@@ -113,11 +120,12 @@ pub fn run(
         outbox: &config.outbox,
         health: &health,
         events: events.clone(),
+        desk: config.mqtt.commands.then_some(Desk { orders: &orders_in, triggered: &[] }),
     };
 
     scope(|scope| {
         spawn(scope, "publish", || publish::run(&station, clock, &verdicts, &told));
-        let health = &health;
+        let (health, orders) = (&health, &orders);
         spawn(scope, "ledger", move || {
             let book = Book::new(config.product.deadline, sequence);
             ledger::run(Ledger::new(book, &config.groups, health), &reports, &verdicts_in, clock);
@@ -156,8 +164,7 @@ pub fn run(
 
         let apply = reload::Apply { config, rules: rules_now, rules_in, reports_in, events: &events };
         let stages = supervisor::Stages { cameras, inference, remaining: remaining.as_ref() };
-        let supervisor = Supervisor { signals: &signals, health, clock };
-        supervisor.run(stages, handle, load_config, apply)
+        Supervisor { signals: &signals, orders, health, clock }.run(stages, handle, load_config, apply)
     })
 }
 

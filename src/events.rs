@@ -21,19 +21,80 @@ pub enum Level {
 /// Something that happened to the station.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    CameraLost { camera: CameraId, cause: String, retry_in: Duration },
-    CameraBack { camera: CameraId, away: Duration },
-    CameraEnded { camera: CameraId, frames: u64 },
-    BrokerBack { away: Duration },
-    ResultsDropped { count: u64 },
-    OutboxFailed { cause: String },
-    OutboxBack { after: Duration },
-    OutboxDamaged { torn_tails: u64, lost: u64, unreadable: u64 },
-    CountersLost { cause: String },
-    ModelReady { product: String, bundle_sha256: String, device: String },
-    ModelFailed { cause: String },
-    ConfigApplied { changes: String },
-    ConfigRefused { cause: String },
+    CameraLost {
+        camera: CameraId,
+        cause: String,
+        retry_in: Duration,
+    },
+    CameraBack {
+        camera: CameraId,
+        away: Duration,
+    },
+    CameraEnded {
+        camera: CameraId,
+        frames: u64,
+    },
+    BrokerBack {
+        away: Duration,
+    },
+    ResultsDropped {
+        count: u64,
+    },
+    OutboxFailed {
+        cause: String,
+    },
+    OutboxBack {
+        after: Duration,
+    },
+    OutboxDamaged {
+        torn_tails: u64,
+        lost: u64,
+        unreadable: u64,
+    },
+    CountersLost {
+        cause: String,
+    },
+    ModelReady {
+        product: String,
+        bundle_sha256: String,
+        device: String,
+    },
+    ModelFailed {
+        cause: String,
+    },
+    ConfigApplied {
+        changes: String,
+    },
+    ConfigRefused {
+        cause: String,
+    },
+    CommandAccepted {
+        command: String,
+        id: Option<String>,
+    },
+    /// `untold` more were refused since the last refusal that was told.
+    CommandRefused {
+        command: String,
+        id: Option<String>,
+        cause: String,
+        untold: u64,
+    },
+    /// Commands do not reach the station for a while.
+    CommandsUnheard {
+        cause: String,
+        retry_in: Duration,
+    },
+}
+
+/// What an event says about the command that it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// What its topic ended with.
+    pub command: &'a str,
+    /// The id that came with it.
+    pub id: Option<&'a str>,
+    /// Why it was refused.
+    pub cause: Option<&'a str>,
 }
 
 /// An event and when it was told.
@@ -60,6 +121,9 @@ impl Event {
             Self::ModelFailed { .. } => "MODEL_FAILED",
             Self::ConfigApplied { .. } => "CONFIG_APPLIED",
             Self::ConfigRefused { .. } => "CONFIG_REFUSED",
+            Self::CommandAccepted { .. } => "COMMAND_ACCEPTED",
+            Self::CommandRefused { .. } => "COMMAND_REFUSED",
+            Self::CommandsUnheard { .. } => "COMMANDS_UNHEARD",
         }
     }
 
@@ -70,10 +134,13 @@ impl Event {
             | Self::BrokerBack { .. }
             | Self::OutboxBack { .. }
             | Self::ModelReady { .. }
-            | Self::ConfigApplied { .. } => Level::Info,
-            Self::CameraLost { .. } | Self::ConfigRefused { .. } | Self::CountersLost { .. } => {
-                Level::Warning
-            }
+            | Self::ConfigApplied { .. }
+            | Self::CommandAccepted { .. } => Level::Info,
+            Self::CameraLost { .. }
+            | Self::ConfigRefused { .. }
+            | Self::CountersLost { .. }
+            | Self::CommandRefused { .. }
+            | Self::CommandsUnheard { .. } => Level::Warning,
             Self::ResultsDropped { .. }
             | Self::OutboxFailed { .. }
             | Self::OutboxDamaged { .. }
@@ -95,7 +162,34 @@ impl Event {
             | Self::ModelReady { .. }
             | Self::ModelFailed { .. }
             | Self::ConfigApplied { .. }
-            | Self::ConfigRefused { .. } => None,
+            | Self::ConfigRefused { .. }
+            | Self::CommandAccepted { .. }
+            | Self::CommandRefused { .. }
+            | Self::CommandsUnheard { .. } => None,
+        }
+    }
+
+    /// What it answers, if it is an answer.
+    pub fn answer(&self) -> Option<Answer<'_>> {
+        match self {
+            Self::CommandAccepted { command, id } => Some(Answer { command, id: id.as_deref(), cause: None }),
+            Self::CommandRefused { command, id, cause, .. } => {
+                Some(Answer { command, id: id.as_deref(), cause: Some(cause) })
+            }
+            Self::CameraLost { .. }
+            | Self::CameraBack { .. }
+            | Self::CameraEnded { .. }
+            | Self::BrokerBack { .. }
+            | Self::ResultsDropped { .. }
+            | Self::OutboxFailed { .. }
+            | Self::OutboxBack { .. }
+            | Self::OutboxDamaged { .. }
+            | Self::CountersLost { .. }
+            | Self::ModelReady { .. }
+            | Self::ModelFailed { .. }
+            | Self::ConfigApplied { .. }
+            | Self::ConfigRefused { .. }
+            | Self::CommandsUnheard { .. } => None,
         }
     }
 
@@ -135,6 +229,14 @@ impl Event {
             }
             Self::ModelFailed { cause } | Self::ConfigRefused { cause } => cause.clone(),
             Self::ConfigApplied { changes } => changes.clone(),
+            Self::CommandAccepted { command, .. } => format!("command {command} accepted"),
+            Self::CommandRefused { command, cause, untold, .. } => {
+                let more = if *untold > 0 { format!(" (and {untold} more before)") } else { String::new() };
+                format!("command {command} refused{more}: {cause}")
+            }
+            Self::CommandsUnheard { cause, retry_in } => {
+                format!("{cause}; commands are not heard for {:.0} s", retry_in.as_secs_f64())
+            }
         }
     }
 }

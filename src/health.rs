@@ -157,6 +157,8 @@ pub struct Counters {
     /// Writes to disk that a crash had cut short, found at this start.
     pub torn_tails: AtomicU64,
     pub events_dropped: AtomicU64,
+    pub commands_accepted: AtomicU64,
+    pub commands_refused: AtomicU64,
 }
 
 impl Counters {

@@ -40,6 +40,7 @@ pub mod capture;
 pub mod causes;
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod daemon;
 pub mod dataset;

@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod bulletin;
+pub mod commands;
 pub mod failure;
 pub mod lifetime;
 pub mod mqtt;
@@ -32,9 +33,10 @@ use crate::events::{Event, Events, Told};
 use crate::health::Health;
 use crate::publish::broker::{Broker, News, Parcel};
 use crate::publish::bulletin::{Bulletin, Every};
+use crate::publish::commands::{Commands, Desk, Incoming};
 use crate::publish::failure::Failure;
 use crate::publish::lifetime::Lifetime;
-use crate::publish::mqtt::{Heard, Will};
+use crate::publish::mqtt::{Heard, Message, Will};
 use crate::publish::outbox::Outbox;
 use crate::publish::outbox::disk::Folder;
 use crate::publish::outbox::format::Entry;
@@ -70,6 +72,8 @@ pub struct Station<'a> {
     pub outbox: &'a config::outbox::Outbox,
     pub health: &'a Health,
     pub events: Events<'a>,
+    /// Where commands go; None takes none.
+    pub desk: Option<Desk<'a>>,
 }
 
 /// Whether the certificates that the settings name can be used. Nobody is connected to.
@@ -156,6 +160,7 @@ struct Publisher<'a> {
     /// The result that is to be given to the broker next.
     in_hand: Option<Handed>,
     bulletin: Bulletin<'a>,
+    commands: Option<Commands<'a>>,
     rng: Pcg64,
     last_seq: Option<u64>,
     /// What earlier runs have counted.
@@ -170,15 +175,18 @@ impl<'a> Publisher<'a> {
         let topics = Topics::new(&station.mqtt.prefix);
         let payload = status::last_will(&station.origin).encode();
         let will = Will { topic: topics.status.clone(), payload };
+        let (mqtt, health) = (station.mqtt, station.health);
+        let filter = station.desk.is_some().then(|| topics.all_commands());
         Self {
             station,
             topics,
-            broker: Broker::new(station.mqtt, station.health, will, now),
+            broker: Broker::new(mqtt, health, will, filter, now),
             orders,
             round: 0,
             has_begun: false,
             in_hand: None,
-            bulletin: Bulletin::new(station.health, station.origin),
+            bulletin: Bulletin::new(health, station.origin),
+            commands: station.desk.map(|desk| Commands::new(desk, health, mqtt.commands_per_s, now)),
             rng: broker::seeded(),
             last_seq: None,
             before,
@@ -195,6 +203,7 @@ impl<'a> Publisher<'a> {
         if self.broker.is_connected() && !self.has_begun {
             self.has_begun = self.orders.try_send(Order::BeginAgain { round: self.round }).is_ok();
         }
+        self.send_answers(now);
         self.send_result(now);
         if self.losses() > 0 && self.losses.is_due(now) {
             self.tell_losses();
@@ -272,6 +281,22 @@ impl<'a> Publisher<'a> {
         }
     }
 
+    fn command(&mut self, message: Message, now: Moment) {
+        let (Some(commands), Some(leaf)) = (&mut self.commands, self.topics.command(&message.topic)) else {
+            return;
+        };
+        let (leaf, Message { payload, retained, repeated, .. }) = (leaf.to_owned(), message);
+        commands.take(&Incoming { leaf, payload, retained, repeated }, now);
+    }
+
+    fn send_answers(&mut self, now: Moment) {
+        while self.broker.takes(Parcel::Station, now)
+            && let Some(answer) = self.commands.as_mut().and_then(Commands::next_answer)
+        {
+            self.event(&answer, now);
+        }
+    }
+
     fn event(&mut self, told: &Told, now: Moment) {
         let payload = event::encode(told, &self.station.origin);
         if !self.broker.give(Parcel::Station, &self.topics.event, false, payload, now) {
@@ -288,6 +313,10 @@ impl<'a> Publisher<'a> {
                 if let Some(away) = after {
                     self.station.events.tell(Event::BrokerBack { away });
                 }
+            }
+            News::Message(message) => self.command(message, now),
+            News::Deaf { cause, retry_in } => {
+                self.station.events.tell(Event::CommandsUnheard { cause, retry_in });
             }
             News::Acknowledged(Parcel::Result(id)) => {
                 // If this does not fit, the result is sent once more after the next start.

@@ -15,6 +15,7 @@ const PORT: u16 = 1883;
 const TLS_PORT: u16 = 8883;
 const KEEP_ALIVE_S: u16 = 5;
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+const COMMANDS_PER_S: u32 = 100;
 
 /// The broker connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,10 @@ pub struct Mqtt {
     pub tls: Option<Tls>,
     /// First and longest pause between tries to connect.
     pub retry: (Duration, Duration),
+    /// Whether commands are taken.
+    pub commands: bool,
+    /// Commands beyond so many a second are refused.
+    pub commands_per_s: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +100,9 @@ pub(super) fn read(
     let client_id = section.plain_text("client_id", client_id, 128);
     let keep_alive = section.whole("keep_alive_s", raw.keep_alive_s, 1..=3600).unwrap_or(KEEP_ALIVE_S);
     let retry = section.retry(raw.retry_first_s, raw.retry_max_s, RETRY);
+    let commands = section.get("commands", raw.commands).unwrap_or(false);
+    let commands_per_s =
+        section.whole("commands_per_s", raw.commands_per_s, 1..=1000).unwrap_or(COMMANDS_PER_S);
     Some(Mqtt {
         host: host?,
         port,
@@ -104,6 +112,8 @@ pub(super) fn read(
         login,
         tls,
         retry,
+        commands,
+        commands_per_s,
     })
 }
 

@@ -92,6 +92,8 @@ pub(super) struct Mqtt {
     pub(super) allow_plaintext: Key<bool>,
     pub(super) retry_first_s: Key<f64>,
     pub(super) retry_max_s: Key<f64>,
+    pub(super) commands: Key<bool>,
+    pub(super) commands_per_s: Key<i64>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

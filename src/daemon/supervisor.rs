@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::never;
+use crossbeam_channel::Receiver;
 use sd_notify::NotifyState;
 use tracing::{info, warn};
 
 use crate::clock::{Clock, Moment};
+use crate::command::{Command, Order};
 use crate::daemon::DaemonError;
 use crate::daemon::reload::{Apply, Reload};
 use crate::daemon::signals::Signals;
@@ -31,6 +32,8 @@ pub struct Stages<'scope, 'a> {
 
 pub struct Supervisor<'a> {
     pub signals: &'a Signals,
+    /// What it is asked for by MQTT.
+    pub orders: &'a Receiver<Command>,
     pub health: &'a Health,
     pub clock: &'a dyn Clock,
 }
@@ -57,16 +60,20 @@ impl Supervisor<'_> {
         while self.reason_to_stop(&stages).is_none() {
             let now = self.clock.now();
             if self.signals.take_reload() {
-                notify_reloading();
-                apply.reload(load);
-                notify(&[NotifyState::Ready]);
+                reload(load, &apply);
             }
             watchdog.feed(self.health, now);
             if now.mono >= status_at {
                 status_at = now.mono + STATUS_PAUSE;
                 notify(&[NotifyState::Status(&status_line(self.health))]);
             }
-            pause(POLL);
+            // The flags that signals set cannot wake it.
+            if let Ok(Command { order, .. }) = self.orders.recv_timeout(POLL) {
+                match order {
+                    Order::Reload => reload(load, &apply),
+                    Order::Trigger { .. } | Order::Product(_) => warn!(?order, "refused before it came here"),
+                }
+            }
         }
         info!(reason = self.reason_to_stop(&stages), "stopping");
         notify(&[NotifyState::Stopping]);
@@ -91,6 +98,12 @@ impl Supervisor<'_> {
             None
         }
     }
+}
+
+fn reload(load: Reload<'_>, apply: &Apply<'_>) {
+    notify_reloading();
+    apply.reload(load);
+    notify(&[NotifyState::Ready]);
 }
 
 /// Feeds systemd's watchdog as long as every stage makes progress. A dead camera or broker does not stop it: a
@@ -162,10 +175,4 @@ fn notify_reloading() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => warn!("cannot tell systemd: {error}"),
     }
-}
-
-/// The supervisor waits for nothing but time: the flags it looks at cannot wake it.
-fn pause(duration: Duration) {
-    let nothing = never::<()>().recv_timeout(duration);
-    debug_assert!(nothing.is_err(), "nothing is ever sent");
 }

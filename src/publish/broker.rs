@@ -17,7 +17,7 @@ use crate::clock::Moment;
 use crate::config::mqtt::Mqtt;
 use crate::health::Health;
 use crate::publish::failure::Failure;
-use crate::publish::mqtt::{Heard, Link, WINDOW, Will};
+use crate::publish::mqtt::{Heard, Link, Message, WINDOW, Will};
 use crate::publish::outbox::EntryId;
 
 /// Results on their way at one time. Few, so that a backlog never stands before a verdict.
@@ -33,6 +33,10 @@ const STUCK: Duration = Duration::from_secs(1);
 /// A connection that held this long was a good one: the next loss is news, and the first try comes soon.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// After a message that is too large, or a subscription that was refused, so long without one: a message that the
+/// broker keeps would end every connection.
+const DEAF: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
+
 /// The same failure is logged this often.
 const REPEAT: Duration = Duration::from_mins(1);
 
@@ -46,7 +50,7 @@ pub enum Parcel {
 }
 
 /// What a caller has to act on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum News {
     None,
     /// `after` is how long the broker was away, if a try to reach it failed.
@@ -54,8 +58,25 @@ pub enum News {
         after: Option<Duration>,
     },
     Acknowledged(Parcel),
+    /// From what we subscribed to.
+    Message(Message),
+    /// What we subscribe to is not heard until `retry_in` has passed. There may be no connection now.
+    Deaf {
+        cause: String,
+        retry_in: Duration,
+    },
     /// There is no connection now.
     Lost,
+}
+
+/// What we subscribe to in each connection.
+#[derive(Debug)]
+struct Subscription {
+    filter: String,
+    /// It was asked for in this connection.
+    is_asked: bool,
+    not_before: Duration,
+    pauses: Backoff,
 }
 
 #[derive(Debug)]
@@ -63,6 +84,7 @@ pub struct Broker<'a> {
     mqtt: &'a Mqtt,
     health: &'a Health,
     will: Will,
+    subscription: Option<Subscription>,
     link: Option<Link>,
     connected: Option<Moment>,
     on_their_way: BTreeMap<u64, (Parcel, Moment)>,
@@ -76,11 +98,16 @@ pub struct Broker<'a> {
 }
 
 impl<'a> Broker<'a> {
-    pub fn new(mqtt: &'a Mqtt, health: &'a Health, will: Will, now: Moment) -> Self {
+    /// Subscribes to `filter` in each connection, if there is one.
+    pub fn new(mqtt: &'a Mqtt, health: &'a Health, will: Will, filter: Option<String>, now: Moment) -> Self {
+        let pauses = Backoff::new(DEAF.0, DEAF.1);
+        let subscription =
+            filter.map(|filter| Subscription { filter, is_asked: false, not_before: Duration::ZERO, pauses });
         Self {
             mqtt,
             health,
             will,
+            subscription,
             link: None,
             connected: None,
             on_their_way: BTreeMap::new(),
@@ -116,15 +143,42 @@ impl<'a> Broker<'a> {
                 Err(failure) => self.lost(&failure, now),
             }
         }
-        self.link.is_none().then_some(self.next_try)
+        if self.link.is_none() {
+            return Some(self.next_try);
+        }
+        self.attend_subscription(now)
+    }
+
+    fn attend_subscription(&mut self, now: Moment) -> Option<Duration> {
+        let subscription = self.subscription.as_mut().filter(|subscription| !subscription.is_asked)?;
+        let link = self.link.as_ref().filter(|_| self.connected.is_some())?;
+        if subscription.not_before <= now.mono {
+            subscription.is_asked = link.subscribe(&subscription.filter);
+        }
+        (!subscription.is_asked).then_some(subscription.not_before)
+    }
+
+    /// Subscribes to nothing for a while.
+    fn be_deaf(&mut self, cause: String, now: Moment) -> News {
+        let Some(subscription) = &mut self.subscription else { return News::Lost };
+        let retry_in = subscription.pauses.next_pause(&mut self.rng);
+        subscription.not_before = now.mono + retry_in;
+        subscription.is_asked = false;
+        News::Deaf { cause, retry_in }
     }
 
     /// Takes in what came from [`Self::heard`].
     pub fn hear(&mut self, heard: Result<Heard, RecvError>, now: Moment) -> News {
         let failure = match heard {
-            Ok(Heard::Alive) => return News::None,
             Ok(Heard::Connected) => return self.connected(now),
             Ok(Heard::Acknowledged(number)) => return self.acknowledged(number),
+            Ok(Heard::Message(message)) => return News::Message(message),
+            Ok(Heard::Alive | Heard::Subscribed(true)) => return News::None,
+            Ok(Heard::Subscribed(false)) => {
+                let filter = self.subscription.as_ref().map_or("", |subscription| &subscription.filter);
+                let cause = format!("the broker does not let this client subscribe to {filter}");
+                return self.be_deaf(cause, now);
+            }
             Ok(Heard::Lost(failure)) => failure,
             Ok(Heard::Closed) => {
                 self.forget_link(now);
@@ -133,7 +187,10 @@ impl<'a> Broker<'a> {
             Err(RecvError) => Failure::Vanished { broker: self.mqtt.host.clone() },
         };
         self.lost(&failure, now);
-        News::Lost
+        match failure {
+            Failure::TooLarge { .. } => self.be_deaf(failure.explain(), now),
+            _ => News::Lost,
+        }
     }
 
     /// Whether a message given now would go out at once.
@@ -217,6 +274,9 @@ impl<'a> Broker<'a> {
             }
         }
         self.link = None;
+        if let Some(subscription) = &mut self.subscription {
+            subscription.is_asked = false;
+        }
         self.health.broker_connected.store(false, Relaxed);
         self.on_their_way.clear();
         self.results_on_their_way = 0;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rumqttc::tokio_native_tls::native_tls;
-use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
+use rumqttc::{ConnectReturnCode, ConnectionError, Error, StateError, TlsError};
 
 use crate::causes;
 
@@ -26,6 +26,10 @@ pub enum Failure {
         "no TLS connection to broker {broker}; check the CA file and the name in the broker's certificate"
     )]
     Tls { broker: String, source: TlsError },
+    #[error(
+        "broker {broker} sent a message of {bytes} bytes to a topic of commands; the connection was ended"
+    )]
+    TooLarge { broker: String, bytes: usize },
     #[error("connection to broker {broker} broke")]
     Broken { broker: String, source: StateError },
     #[error("connection to broker {broker} is out of order")]
@@ -60,6 +64,9 @@ impl Failure {
             ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => Self::NoAnswer { broker },
             ConnectionError::Io(source) => Self::Tcp { broker, source },
             ConnectionError::Tls(source) => Self::Tls { broker, source },
+            ConnectionError::MqttState(StateError::Deserialization(Error::PayloadSizeLimitExceeded(
+                bytes,
+            ))) => Self::TooLarge { broker, bytes },
             ConnectionError::MqttState(source) => Self::Broken { broker, source },
             source @ (ConnectionError::NotConnAck(_) | ConnectionError::RequestsDone) => {
                 Self::Protocol { broker, source: Box::new(source) }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rumqttc::{
-    Client, Connection, Event, LastWill, MqttOptions, Outgoing, Packet, QoS, TlsConfiguration, Transport,
+    Client, Connection, Event, LastWill, MqttOptions, Outgoing, Packet, QoS, SubscribeReasonCode,
+    TlsConfiguration, Transport,
 };
 
 use crate::config::mqtt::Mqtt;
@@ -23,8 +24,9 @@ pub const WINDOW: u16 = 256;
 /// The largest message that is sent: rumqttc would choke on one above its limit, again and again.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-/// We subscribe to nothing: the broker has only short answers.
-const MAX_INCOMING: usize = 4 * 1024;
+/// rumqttc ends the connection at a packet larger than this. Commands are much smaller; what is between is refused
+/// by ourselves.
+const MAX_INCOMING: usize = 64 * 1024;
 
 /// A broker that takes longer than this to connect, or to take a message from the socket, is away.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -36,12 +38,27 @@ pub struct Will {
     pub payload: Vec<u8>,
 }
 
+/// What somebody published.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub topic: String,
+    pub payload: Vec<u8>,
+    /// The broker had kept it.
+    pub retained: bool,
+    /// The broker may have sent it before.
+    pub repeated: bool,
+}
+
 /// What is heard from a connection.
 #[derive(Debug)]
 pub enum Heard {
     Connected,
     /// The broker has the message of this number.
     Acknowledged(u64),
+    /// Whether the broker lets us subscribe to what we asked for.
+    Subscribed(bool),
+    /// It came to what we subscribed to.
+    Message(Message),
     /// Some other sign of life.
     Alive,
     /// We said goodbye, and it is on its way.
@@ -99,6 +116,11 @@ impl Link {
         Some(self.given - 1)
     }
 
+    /// Asks for all messages that `filter` fits; [`Heard::Subscribed`] follows. False if the connection takes no more.
+    pub fn subscribe(&self, filter: &str) -> bool {
+        self.client.try_subscribe(filter, QoS::AtLeastOnce).is_ok()
+    }
+
     /// Says goodbye after all that was given, so that the broker forgets the last will. A connection that is
     /// full is not going anywhere: it gets no goodbye, and the last will tells the truth.
     pub fn close(&self) {
@@ -147,6 +169,16 @@ fn poll(mut connection: Connection, broker: &str, tell: &Sender<Heard>) {
                 Some(number) => Heard::Acknowledged(number),
                 None => Heard::Alive,
             },
+            Ok(Ok(Event::Incoming(Packet::SubAck(ack)))) => {
+                let is_granted = |code: &SubscribeReasonCode| *code != SubscribeReasonCode::Failure;
+                Heard::Subscribed(ack.return_codes.iter().all(is_granted))
+            }
+            Ok(Ok(Event::Incoming(Packet::Publish(publish)))) => Heard::Message(Message {
+                topic: publish.topic,
+                payload: publish.payload.into(),
+                retained: publish.retain,
+                repeated: publish.dup,
+            }),
             Ok(Ok(Event::Outgoing(Outgoing::Disconnect))) => Heard::Closed,
             Ok(Ok(_)) => Heard::Alive,
             Ok(Err(error)) => Heard::Lost(Failure::of_connection(broker.into(), error)),

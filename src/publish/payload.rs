@@ -4,6 +4,7 @@
 //! that are finite. Encoding cannot fail; what would not fit is cut or left out by a written rule.
 
 mod account;
+pub mod command;
 pub mod counters;
 pub mod event;
 pub mod heartbeat;

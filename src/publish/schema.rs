@@ -5,7 +5,7 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
-use crate::publish::payload::{counters, event, heartbeat, part, result, status, verdict};
+use crate::publish::payload::{command, counters, event, heartbeat, part, result, status, verdict};
 
 /// The kinds of messages, named as the last level of their topics but for [`Kind::Part`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +18,21 @@ pub enum Kind {
     Heartbeat,
     Counters,
     Event,
+    /// The one kind that is sent to a station.
+    Command,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] =
-        [Kind::Verdict, Kind::Part, Kind::Result, Kind::Status, Kind::Heartbeat, Kind::Counters, Kind::Event];
+    pub const ALL: [Kind; 8] = [
+        Kind::Verdict,
+        Kind::Part,
+        Kind::Result,
+        Kind::Status,
+        Kind::Heartbeat,
+        Kind::Counters,
+        Kind::Event,
+        Kind::Command,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -33,6 +43,7 @@ impl Kind {
             Self::Heartbeat => "heartbeat",
             Self::Counters => "counters",
             Self::Event => "event",
+            Self::Command => "command",
         }
     }
 }
@@ -47,11 +58,17 @@ pub fn schema(kind: Kind) -> Value {
         Kind::Heartbeat => of::<heartbeat::Payload<'_>>(),
         Kind::Counters => of::<counters::Payload<'_>>(),
         Kind::Event => of::<event::Payload<'_>>(),
+        Kind::Command => of_received::<command::Payload>(),
     }
 }
 
 fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(WithoutNull);
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+fn of_received<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_deserialize().with_transform(WithoutNull);
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
@@ -61,6 +78,9 @@ struct WithoutNull;
 
 impl Transform for WithoutNull {
     fn transform(&mut self, schema: &mut Schema) {
+        if schema.get("default").is_some_and(Value::is_null) {
+            schema.remove("default");
+        }
         if let Some(Value::Array(types)) = schema.get_mut("type") {
             types.retain(|name| name != "null");
             if let [only] = types.as_slice() {
@@ -94,7 +114,8 @@ mod tests {
         for kind in Kind::ALL {
             let schema = schema(kind);
             assert!(!schema.to_string().contains("null"), "{schema}");
-            assert_eq!(schema["additionalProperties"], false, "{schema}");
+            let is_choice = schema.get("anyOf").is_some();
+            assert!(is_choice || schema["additionalProperties"] == false, "{schema}");
             for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
                 let is_closed =
                     definition["additionalProperties"] == false || definition.get("enum").is_some();

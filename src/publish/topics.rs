@@ -12,6 +12,7 @@ pub struct Topics {
     pub event: String,
     /// Verdicts of parts that several cameras see.
     pub part: String,
+    commands: String,
 }
 
 impl Topics {
@@ -24,7 +25,18 @@ impl Topics {
             counters: station("counters"),
             event: station("event"),
             part: station("part/verdict"),
+            commands: station("cmd/"),
         }
+    }
+
+    /// What to subscribe to for commands.
+    pub fn all_commands(&self) -> String {
+        format!("{}#", self.commands)
+    }
+
+    /// What a topic for commands ends with.
+    pub fn command<'a>(&self, topic: &'a str) -> Option<&'a str> {
+        topic.strip_prefix(&self.commands)
     }
 
     pub fn verdict(&self, camera: &CameraId) -> String {
@@ -48,5 +60,8 @@ mod tests {
         assert_eq!(topics.status, "plant1/line4/status");
         assert_eq!(topics.verdict(&camera), "plant1/line4/top/verdict");
         assert_eq!(topics.result(camera.as_str()), "plant1/line4/top/result");
+        assert_eq!(topics.all_commands(), "plant1/line4/cmd/#");
+        assert_eq!(topics.command("plant1/line4/cmd/reload"), Some("reload"));
+        assert_eq!(topics.command("plant1/line4/cmd"), None);
     }
 }

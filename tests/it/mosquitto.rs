@@ -1,6 +1,7 @@
 //! A real broker for one test: a mosquitto child on a free loopback port, and what belongs around it.
 
 pub(crate) mod cable;
+pub(crate) mod sender;
 pub(crate) mod subscriber;
 
 use std::fs::{self, File};

@@ -57,6 +57,8 @@ pub struct Payload<'a> {
     torn_tails: u64,
     /// Events that stand in the log alone.
     events_dropped: u64,
+    commands_accepted: u64,
+    commands_refused: u64,
     /// How often a camera was lost and came back.
     camera_reconnects: u64,
     /// The same over all runs. A killed run's last seconds are missing.
@@ -98,6 +100,8 @@ pub fn encode(origin: &Origin<'_>, health: &Health, delivery: Delivery, now: Mom
         results_lost: since_start.results_lost,
         torn_tails: since_start.torn_tails,
         events_dropped: since_start.events_dropped,
+        commands_accepted: health.counters.commands_accepted.load(Relaxed),
+        commands_refused: health.counters.commands_refused.load(Relaxed),
         camera_reconnects: since_start.camera_reconnects,
         lifetime: delivery.before.plus(&since_start),
         ts_s: unix_time(now.utc).0,
@@ -126,6 +130,6 @@ mod tests {
         let delivery = Delivery { last_seq: Some(4711), before };
         let bytes = encode(&ORIGIN, &health, delivery, moment(65_000));
         assert_valid(Kind::Counters, &bytes);
-        assert_snapshot!(String::from_utf8(bytes).unwrap(), @r#"{"v":1,"station":"cell-2","boot_id":"01K7000000000000000000BOOT","uptime_s":65,"last_seq":4711,"triggers":14,"ok":1,"not_ok":0,"not_decidable":0,"not_inspected":{"no_frame":1,"frame_corrupt":1,"frame_dropped":1,"frame_frozen":1,"timeout":1,"model_error":1,"device_lost":1,"image_out_of_range":1,"not_ready":1,"view_missing":1,"trigger_ambiguous":1},"open":2,"parts":{"ok":0,"not_ok":1,"not_decidable":0,"not_inspected":0},"late":0,"published":0,"acknowledged":0,"replayed":0,"verdicts_unsent":0,"results_queued":1,"results_dropped":0,"results_lost":0,"torn_tails":0,"events_dropped":0,"camera_reconnects":0,"lifetime":{"triggers":1014,"ok":1,"not_ok":1000,"not_decidable":0,"not_inspected":{"no_frame":1,"frame_corrupt":1,"frame_dropped":1,"frame_frozen":1,"timeout":1,"model_error":1,"device_lost":1,"image_out_of_range":1,"not_ready":1,"view_missing":1,"trigger_ambiguous":1},"open":2,"parts":{"ok":0,"not_ok":1,"not_decidable":0,"not_inspected":0},"late":0,"published":0,"acknowledged":0,"replayed":0,"verdicts_unsent":0,"results_dropped":0,"results_lost":0,"torn_tails":0,"events_dropped":0,"camera_reconnects":0},"ts_s":1760000065}"#);
+        assert_snapshot!(String::from_utf8(bytes).unwrap(), @r#"{"v":1,"station":"cell-2","boot_id":"01K7000000000000000000BOOT","uptime_s":65,"last_seq":4711,"triggers":14,"ok":1,"not_ok":0,"not_decidable":0,"not_inspected":{"no_frame":1,"frame_corrupt":1,"frame_dropped":1,"frame_frozen":1,"timeout":1,"model_error":1,"device_lost":1,"image_out_of_range":1,"not_ready":1,"view_missing":1,"trigger_ambiguous":1},"open":2,"parts":{"ok":0,"not_ok":1,"not_decidable":0,"not_inspected":0},"late":0,"published":0,"acknowledged":0,"replayed":0,"verdicts_unsent":0,"results_queued":1,"results_dropped":0,"results_lost":0,"torn_tails":0,"events_dropped":0,"commands_accepted":0,"commands_refused":0,"camera_reconnects":0,"lifetime":{"triggers":1014,"ok":1,"not_ok":1000,"not_decidable":0,"not_inspected":{"no_frame":1,"frame_corrupt":1,"frame_dropped":1,"frame_frozen":1,"timeout":1,"model_error":1,"device_lost":1,"image_out_of_range":1,"not_ready":1,"view_missing":1,"trigger_ambiguous":1},"open":2,"parts":{"ok":0,"not_ok":1,"not_decidable":0,"not_inspected":0},"late":0,"published":0,"acknowledged":0,"replayed":0,"verdicts_unsent":0,"results_dropped":0,"results_lost":0,"torn_tails":0,"events_dropped":0,"camera_reconnects":0},"ts_s":1760000065}"#);
     }
 }

@@ -27,6 +27,18 @@ pub struct Payload<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     camera: Option<&'a str>,
+    /// The command that this answers, as its topic ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    command: Option<&'a str>,
+    /// The id that came with the command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    id: Option<&'a str>,
+    /// Why the command was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    cause: Option<&'a str>,
     /// A sentence for people.
     #[schemars(length(max = 256))]
     text: &'a str,
@@ -40,6 +52,7 @@ pub struct Payload<'a> {
 pub fn encode(told: &Told, origin: &Origin<'_>) -> Vec<u8> {
     let sentence = told.event.text();
     let (ts_s, ts_ms) = unix_time(told.at.utc);
+    let answer = told.event.answer();
     to_json(&Payload {
         v: VERSION,
         event: told.event.name(),
@@ -50,6 +63,9 @@ pub fn encode(told: &Told, origin: &Origin<'_>) -> Vec<u8> {
         },
         station: text(origin.station),
         camera: told.event.camera().map(CameraId::as_str),
+        command: answer.map(|answer| text(answer.command)),
+        id: answer.and_then(|answer| answer.id).map(text),
+        cause: answer.and_then(|answer| answer.cause).map(|cause| cut(cause, MAX_SENTENCE)),
         text: cut(&sentence, MAX_SENTENCE),
         ts_s,
         ts_ms,
@@ -76,6 +92,12 @@ mod tests {
         let camera = CameraId::new("top").unwrap();
         let (cause, retry_in) = ("Gerät nicht gefunden".into(), std::time::Duration::from_secs(1));
         assert_snapshot!(text_of(Event::CameraLost { camera, cause, retry_in }), @r#"{"v":1,"event":"CAMERA_LOST","level":"WARNING","station":"cell-2","camera":"top","text":"Ger\u00e4t nicht gefunden; next try in 1.0 s","ts_s":1760000000,"ts_ms":5}"#);
+    }
+
+    #[test]
+    fn an_answer_names_its_command_with_the_id_and_the_cause() {
+        let (command, id, cause) = ("product".into(), Some("17".into()), "there is no product lid".into());
+        assert_snapshot!(text_of(Event::CommandRefused { command, id, cause, untold: 3 }), @r#"{"v":1,"event":"COMMAND_REFUSED","level":"WARNING","station":"cell-2","command":"product","id":"17","cause":"there is no product lid","text":"command product refused (and 3 more before): there is no product lid","ts_s":1760000000,"ts_ms":5}"#);
     }
 
     #[test]

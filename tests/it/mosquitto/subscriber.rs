@@ -30,7 +30,8 @@ impl Subscriber {
         let (tell, messages) = bounded(100_000);
         let (tell_subscribed, subscribed) = bounded(100);
         // A name of its own: the broker ends the older one of two clients with the same.
-        let options = MqttOptions::new(Ulid::generate().to_string(), "127.0.0.1", port);
+        let mut options = MqttOptions::new(Ulid::generate().to_string(), "127.0.0.1", port);
+        options.set_max_packet_size(1 << 20, 1 << 20);
         thread::Builder::new()
             .name("subscriber".into())
             .spawn(move || {
@@ -43,7 +44,12 @@ impl Subscriber {
                         }
                         Ok(Event::Incoming(Packet::SubAck(_))) => tell_subscribed.send(()).is_ok(),
                         Ok(Event::Incoming(Packet::Publish(publish))) => {
-                            let payload = serde_json::from_slice(&publish.payload).unwrap();
+                            // What a station sends is JSON; commands to it may be anything.
+                            let payload = serde_json::from_slice(&publish.payload);
+                            let payload = payload.unwrap_or_else(|error| {
+                                assert!(publish.topic.contains("/cmd/"), "{}: {error}", publish.topic);
+                                Value::Null
+                            });
                             let (topic, retained) = (publish.topic, publish.retain);
                             tell.send(Message { topic, retained, payload }).is_ok()
                         }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{PATIENT, Station};
 use crate::mosquitto::Mosquitto;
+use crate::mosquitto::sender::Sender;
 use crate::mosquitto::subscriber::Subscriber;
 
 #[track_caller]
@@ -52,6 +53,20 @@ fn a_changed_threshold_judges_the_next_parts_and_a_broken_file_changes_nothing()
         2,
         "a refused file does not stand in the way of the next"
     );
+    daemon.stop();
+}
+
+#[test]
+fn a_command_reloads_where_commands_are_taken() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 20\nrepeat = true").with_parts(1, 0);
+    let subscriber = Subscriber::start(broker.port);
+    let mut daemon = station.start(&["--set", "mqtt.commands=true"]).ready();
+    subscriber.wait_for("status READY", |m| m.topic == "plant/status" && m.payload["state"] == "READY");
+    station.set_product(&format!("threshold = 7.0\n{PATIENT}"));
+    Sender::start(broker.port).send("plant/cmd/reload", "", false);
+    wait_event(&subscriber, "COMMAND_ACCEPTED");
+    wait_verdict(&subscriber, 7.0);
     daemon.stop();
 }
 

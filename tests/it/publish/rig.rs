@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use csflowd::clock::{Clock, SystemClock};
+use csflowd::command::Command;
 use csflowd::config::mqtt::{Login, Mqtt, Secret};
 use csflowd::config::outbox::Outbox;
 use csflowd::events::Events;
 use csflowd::frame::{CameraId, Trigger, TriggerKey};
 use csflowd::health::{CameraState, Health, ModelState};
+use csflowd::publish::commands::Desk;
 use csflowd::publish::payload::Origin;
 use csflowd::publish::{self, Station};
 use csflowd::verdict::{Decided, Judgement, Outcome, PartVerdict, Reason, Verdict};
@@ -31,6 +33,8 @@ pub(crate) fn mqtt(port: u16) -> Mqtt {
         login: None,
         tls: None,
         retry: (Duration::from_millis(20), Duration::from_millis(200)),
+        commands: false,
+        commands_per_s: 100,
     }
 }
 
@@ -77,6 +81,8 @@ pub(crate) fn part(seq: u64, outcome: Outcome) -> PartVerdict {
 pub(crate) struct Plant<'scope> {
     pub(crate) health: &'scope Health,
     pub(crate) events: Events<'scope>,
+    /// The commands that were accepted.
+    pub(crate) orders: Receiver<Command>,
     /// What a stop takes away.
     running: RefCell<Option<(Sender<Decided>, ScopedJoinHandle<'scope, ()>)>>,
     log: Log,
@@ -134,8 +140,10 @@ pub(crate) fn with_state(mqtt: &Mqtt, state_dir: &Path, max_bytes: u64, test: im
     let (tell, told) = bounded(64);
     let events = Events::new(tell, &clock, &health);
     let origin = Origin { station: "cell", product: "cover", boot_id: "boot", config_sha256: "c0ffee" };
+    let (orders_in, orders) = bounded(1000);
+    let desk = mqtt.commands.then_some(Desk { orders: &orders_in, triggered: &[] });
     let station =
-        Station { origin, mqtt, state_dir, outbox: &outbox, health: &health, events: events.clone() };
+        Station { origin, mqtt, state_dir, outbox: &outbox, health: &health, events: events.clone(), desk };
     // Few places: a publisher that waits for the broker is noticed soon.
     let (send, verdicts) = bounded(4);
     let log = Log::default();
@@ -148,7 +156,7 @@ pub(crate) fn with_state(mqtt: &Mqtt, state_dir: &Path, max_bytes: u64, test: im
             });
         });
         let running = RefCell::new(Some((send, publisher)));
-        let plant = Plant { health: &health, events, running, log };
+        let plant = Plant { health: &health, events, orders, running, log };
         test(&plant);
     });
 }

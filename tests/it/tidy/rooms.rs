@@ -6,9 +6,10 @@ use super::{Source, after};
 
 /// The rooms that a running station is made of, and all that each may know of the others. Those not named here are
 /// the commands of the command line, which know what they need.
-const KNOWS: [(&str, &[&str]); 22] = [
+const KNOWS: [(&str, &[&str]); 23] = [
     ("clock", &[]),
     ("shutdown", &[]),
+    ("command", &["clock", "frame"]),
     ("backoff", &[]),
     ("causes", &[]),
     ("digest", &[]),
@@ -34,7 +35,7 @@ const KNOWS: [(&str, &[&str]); 22] = [
         "inference",
         &["calibrate", "clock", "config", "engine", "frame", "health", "ledger", "model", "roi", "verdict"],
     ),
-    ("publish", &["backoff", "causes", "clock", "config", "events", "frame", "health", "verdict"]),
+    ("publish", &["backoff", "causes", "clock", "command", "config", "events", "frame", "health", "verdict"]),
 ];
 
 /// Libraries with a room of their own.
