@@ -38,7 +38,7 @@ use crate::publish::failure::Failure;
 use crate::publish::lifetime::Lifetime;
 use crate::publish::mqtt::{Heard, Message, Will};
 use crate::publish::outbox::Outbox;
-use crate::publish::outbox::disk::Folder;
+use crate::publish::outbox::disk::{Disk, Folder};
 use crate::publish::outbox::format::Entry;
 use crate::publish::outbox::keeper::{Handed, Keeper, Order};
 use crate::publish::payload::counters::Delivery;
@@ -85,12 +85,24 @@ pub fn check(mqtt: &Mqtt) -> Result<(), Failure> {
 ///
 /// `told` is the far end of the channel behind `station.events`. Events wait in it while the broker is away.
 pub fn run(station: &Station<'_>, clock: &dyn Clock, verdicts: &Receiver<Decided>, told: &Receiver<Told>) {
-    let (lifetime, problem) = Lifetime::load(Folder::new(station.state_dir));
+    let disks = (Folder::new(station.state_dir), Folder::new(station.state_dir.join(outbox::FOLDER)));
+    run_on(disks, station, clock, verdicts, told);
+}
+
+/// The same with disks of the caller's for the counters and for the outbox.
+pub fn run_on<D: Disk + Send>(
+    (counters, results): (D, D),
+    station: &Station<'_>,
+    clock: &dyn Clock,
+    verdicts: &Receiver<Decided>,
+    told: &Receiver<Told>,
+) {
+    let (lifetime, problem) = Lifetime::load(counters);
     if let Some(cause) = problem {
         station.events.tell(Event::CountersLost { cause });
     }
     let before = lifetime.before();
-    let outbox = Outbox::new(Folder::new(station.state_dir.join(outbox::FOLDER)), station.outbox.max_bytes);
+    let outbox = Outbox::new(results, station.outbox.max_bytes);
     let keeper = Keeper { outbox, lifetime, health: station.health, events: station.events.clone() };
     // Full: the disk hangs, and a result that does not fit is given up and counted.
     let (orders_in, orders) = bounded(ORDERS);

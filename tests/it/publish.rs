@@ -1,6 +1,7 @@
 //! The publisher against a real mosquitto.
 
 mod commands;
+mod disk;
 mod outage;
 mod rig;
 mod tls;

@@ -41,11 +41,13 @@ fn seqs(listing: &Value) -> Vec<u64> {
 }
 
 #[track_caller]
-fn wait_kept(station: &Station, count: u64) {
+fn wait_kept(station: &Station, daemon: &Daemon, count: u64) {
     // As long as results come on, so that a longer trial may take its time.
     let mut matched = 0;
     while matched < count {
         wait_until("more results are kept", || {
+            // A daemon whose notices nobody reads waits with the next.
+            daemon.notices_so_far();
             let before = matched;
             matched = number(&kept(station, &[]), "matched");
             matched > before
@@ -72,12 +74,12 @@ fn broker_away_and_a_kill_in_between_cost_no_result() {
     let station = Station::new(cable.port, LINE).with_parts(2, 1);
     let missed = at_least(MISSED);
     let daemon = station.start(&[]).ready();
-    wait_kept(&station, missed / 2);
+    wait_kept(&station, &daemon, missed / 2);
     daemon.signal("KILL");
     drop(daemon);
     let of_the_first = seqs(&kept(&station, &[]));
     let mut daemon = station.start(&[]).ready();
-    wait_kept(&station, of_the_first.len() as u64 + missed / 2);
+    wait_kept(&station, &daemon, of_the_first.len() as u64 + missed / 2);
 
     let subscriber = Subscriber::start(broker.port);
     cable.mend();
@@ -139,7 +141,7 @@ fn results_can_be_looked_up_by_part_while_the_station_runs() {
     let broker = Mosquitto::start();
     let station = Station::new(broker.port, LINE).with_parts(2, 1);
     let mut daemon = station.start(&[]).ready();
-    wait_kept(&station, 6);
+    wait_kept(&station, &daemon, 6);
     let of_part = kept(&station, &["--part", "bad0.png", "--camera", "top", "--since", "1h"]);
     let results = of_part["results"].as_array().unwrap();
     assert!(!results.is_empty());

@@ -16,6 +16,7 @@ use csflowd::events::Events;
 use csflowd::frame::{CameraId, Trigger, TriggerKey};
 use csflowd::health::{CameraState, Health, ModelState};
 use csflowd::publish::commands::Desk;
+use csflowd::publish::outbox::disk::{Disk, Folder};
 use csflowd::publish::payload::Origin;
 use csflowd::publish::{self, Station};
 use csflowd::verdict::{Decided, Judgement, Outcome, PartVerdict, Reason, Verdict};
@@ -132,7 +133,18 @@ pub(crate) fn with_publisher(mqtt: &Mqtt, test: impl FnOnce(&Plant<'_>)) {
 
 /// The same with a state folder and so much room for the outbox in it.
 pub(crate) fn with_state(mqtt: &Mqtt, state_dir: &Path, max_bytes: u64, test: impl FnOnce(&Plant<'_>)) {
-    let outbox = Outbox { max_bytes };
+    let disks = (Folder::new(state_dir), Folder::new(state_dir.join("outbox")));
+    with_disks(mqtt, disks, max_bytes, test);
+}
+
+/// The same on disks for the counters and the outbox.
+pub(crate) fn with_disks<D: Disk + Send>(
+    mqtt: &Mqtt,
+    disks: (D, D),
+    max_bytes: u64,
+    test: impl FnOnce(&Plant<'_>),
+) {
+    let (outbox, state_dir) = (Outbox { max_bytes }, Path::new(""));
     let clock = SystemClock::start();
     let health = Health::new([camera()]);
     health.cameras[0].set_state(CameraState::Running);
@@ -152,7 +164,7 @@ pub(crate) fn with_state(mqtt: &Mqtt, state_dir: &Path, max_bytes: u64, test: im
         let publisher = scope.spawn(|| {
             let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
             tracing::subscriber::with_default(subscriber, || {
-                publish::run(&station, &clock, &verdicts, &told);
+                publish::run_on(disks, &station, &clock, &verdicts, &told);
             });
         });
         let running = RefCell::new(Some((send, publisher)));
