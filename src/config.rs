@@ -129,6 +129,12 @@ fn read(
     let engine = section("engine", raw.engine, findings, engine::read);
     let cameras = cameras(raw.camera, findings, sources.pipelines);
     (sound.engine, sound.cameras) = (engine, cameras.clone());
+    let takes_commands = mqtt.as_ref().and_then(Option::as_ref).is_none_or(|mqtt| mqtt.commands);
+    for camera in cameras.iter().filter(|camera| matches!(camera.trigger, TriggerMode::Command(_))) {
+        if !takes_commands {
+            findings.add(&format!("camera.{}.trigger", camera.id), "\"command\" needs mqtt.commands = true");
+        }
+    }
     let groups = groups(raw.group, &cameras, findings);
     let said = said?;
     let (product, product_text) = active_product(&said, findings, of_products)?;

@@ -25,17 +25,18 @@ use crate::causes;
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::config::Config;
-use crate::config::camera::Camera;
+use crate::config::camera::{Camera, TriggerMode};
 use crate::daemon::reload::Reload;
 use crate::daemon::signals::Signals;
 use crate::daemon::supervisor::Supervisor;
 use crate::engine::LoadError;
 use crate::events::{Event, Events};
-use crate::frame::{BufferPool, Size};
+use crate::frame::{BufferPool, CameraId, Captured, Size};
 use crate::health::{Health, ModelState};
 use crate::inference::rules::Rules;
 use crate::inference::{self, DeviceLost, Inspector};
 use crate::intake::Intake;
+use crate::intake::commanded::{self, Commanded};
 use crate::ledger::book::Book;
 use crate::ledger::sequence::{Sequence, SequenceError};
 use crate::ledger::{self, Ledger};
@@ -50,6 +51,12 @@ const EVENT_QUEUE: usize = 256;
 
 /// Commands that may wait for the supervisor.
 const ORDER_QUEUE: usize = 16;
+
+/// Trigger commands that may wait for the intake, which waits for nothing but the ledger.
+const TRIGGER_QUEUE: usize = 256;
+
+/// Frames of commanded cameras on their way to the intake.
+const CAPTURED_QUEUE: usize = 4;
 
 /// Reports that may wait for the ledger, which waits for nothing but the publisher.
 const REPORT_QUEUE: usize = 1024;
@@ -95,6 +102,8 @@ pub fn run(
     let (told_in, told) = bounded(EVENT_QUEUE);
     // Full: the command is refused.
     let (orders_in, orders) = bounded::<Command>(ORDER_QUEUE);
+    // The same.
+    let (triggers_in, triggers) = bounded::<Command>(TRIGGER_QUEUE);
     // Full: the ledger waits, because a verdict is the product.
     let (verdicts_in, verdicts) = bounded(VERDICT_QUEUE);
     // Full: cameras and inference wait, because the ledger must hear of everything.
@@ -113,6 +122,9 @@ pub fn run(
         boot_id: &boot_id,
         config_sha256: &config.sha256,
     };
+    let is_commanded = |camera: &&Camera| matches!(camera.trigger, TriggerMode::Command(_));
+    let triggered: Vec<CameraId> =
+        config.cameras.iter().filter(is_commanded).map(|camera| camera.id.clone()).collect();
     let station = Station {
         origin,
         mqtt: &config.mqtt,
@@ -120,7 +132,11 @@ pub fn run(
         outbox: &config.outbox,
         health: &health,
         events: events.clone(),
-        desk: config.mqtt.commands.then_some(Desk { orders: &orders_in, triggered: &[] }),
+        desk: config.mqtt.commands.then_some(Desk {
+            orders: &orders_in,
+            triggers: &triggers_in,
+            triggered: &triggered,
+        }),
     };
 
     scope(|scope| {
@@ -147,19 +163,38 @@ pub fn run(
         };
         let rules_now = wait_for_model(&loaded, health, &events)?;
 
+        // Full: a camera waits for the intake.
+        let (captured_in, captured) = bounded(CAPTURED_QUEUE);
+        let mut commanded = Commanded::default();
         let mut cameras = Vec::new();
         for (position, (camera, pool)) in config.cameras.iter().zip(&pools).enumerate() {
-            let (reports_in, frames_in) = (reports_in.clone(), frames_in.clone());
-            let (remaining, events, shutdown) = (remaining.as_ref(), &events, &shutdown);
-            let health_here = &health.cameras[position];
+            let mut intake = Intake::new(
+                position,
+                camera.id.clone(),
+                remaining.as_ref(),
+                health,
+                reports_in.clone(),
+                frames_in.clone(),
+            );
+            let mut deliver: Box<dyn FnMut(Captured) + Send> = match camera.trigger {
+                TriggerMode::Command(rule) => {
+                    commanded.add(position, intake, rule);
+                    let captured_in = captured_in.clone();
+                    // The intake is there until the last of its cameras has ended.
+                    Box::new(move |captured| drop(captured_in.send((position, captured))))
+                }
+                TriggerMode::Free | TriggerMode::Hardware => Box::new(move |captured| intake.take(captured)),
+            };
+            let (events, shutdown, health_here) = (&events, &shutdown, &health.cameras[position]);
             cameras.push(spawn(scope, &format!("camera-{}", camera.id), move || {
-                let mut intake =
-                    Intake::new(position, camera.id.clone(), remaining, health, reports_in, frames_in);
                 let context = capture::Context { clock, shutdown, health: health_here, events };
-                capture::run(camera, context, pool, &mut |captured| intake.take(captured));
+                capture::run(camera, context, pool, &mut deliver);
             }));
         }
-        // From here on only the cameras hold `frames_in`: the last one to stop ends the stream.
+        // From here on only the cameras hold it: the last one to stop ends the intake.
+        drop(captured_in);
+        spawn(scope, "intake", move || commanded::run(commanded, &triggers, &captured, clock));
+        // And only cameras and intake hold this one: the last one to stop ends the stream.
         drop(frames_in);
 
         let apply = reload::Apply { config, rules: rules_now, rules_in, reports_in, events: &events };
@@ -193,7 +228,11 @@ fn wait_for_model(
 }
 
 fn pool(camera: &Camera, config: &Config) -> BufferPool {
-    let buffers = config.engine.frame_queue + config.engine.batch_max + FRAMES_IN_HAND;
+    let waiting = match camera.trigger {
+        TriggerMode::Command(_) => CAPTURED_QUEUE,
+        TriggerMode::Free | TriggerMode::Hardware => 0,
+    };
+    let buffers = config.engine.frame_queue + config.engine.batch_max + FRAMES_IN_HAND + waiting;
     let size = camera.size.unwrap_or(TYPICAL_SIZE);
     BufferPool::new(buffers, size.pixels() * camera.format.channels())
 }

@@ -7,26 +7,16 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, never, select};
 use tracing::warn;
 
-use crate::clock::{Clock, Moment};
+use crate::clock::Clock;
+use crate::command::{Command, Order};
 use crate::config::camera::Matching;
-use crate::frame::{Captured, PartId, Trigger};
+use crate::frame::{Captured, Trigger};
 use crate::intake::Intake;
 use crate::intake::matching::{Decision, Matcher};
 use crate::verdict::Reason;
 
 /// Without anything to wait for, the thread looks round this often.
 const IDLE: Duration = Duration::from_millis(500);
-
-/// A trigger command, already known to be one that this station can carry out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// Position in the configuration; None is all cameras that are triggered by command.
-    pub camera: Option<usize>,
-    pub part_id: Option<PartId>,
-    /// The PLC's own number, 31 bits.
-    pub number: Option<u32>,
-    pub came: Moment,
-}
 
 /// The commanded cameras of a station.
 #[derive(Debug, Default)]
@@ -52,12 +42,13 @@ impl<'a> Commanded<'a> {
         self.views.iter().filter_map(|view| view.matcher.next_expiry()).min()
     }
 
-    /// Opens an entry for each camera that the command means.
-    pub fn ask(&mut self, ask: &Ask) {
-        let meant = |view: &&mut View<'_>| ask.camera.is_none_or(|camera| camera == view.camera);
+    /// Opens an entry for each camera that a trigger command means; it was checked that there is one.
+    pub fn command(&mut self, command: &Command) {
+        let Order::Trigger { camera, part, number } = &command.order else { return };
+        let meant = |view: &&mut View<'_>| camera.as_ref().is_none_or(|camera| *camera == view.intake.id);
         for view in self.views.iter_mut().filter(meant) {
-            let Some(trigger) = view.intake.open(ask.came, ask.part_id.clone(), ask.number) else { continue };
-            let decisions = view.matcher.command(trigger, ask.came.mono);
+            let Some(trigger) = view.intake.open(command.at, part.clone(), *number) else { continue };
+            let decisions = view.matcher.command(trigger, command.at.mono);
             view.carry_out(decisions);
         }
     }
@@ -108,17 +99,17 @@ impl View<'_> {
 /// Carries commands out until the last of the cameras has ended.
 pub fn run(
     mut commanded: Commanded<'_>,
-    asks: &Receiver<Ask>,
+    commands: &Receiver<Command>,
     frames: &Receiver<(usize, Captured)>,
     clock: &dyn Clock,
 ) {
-    let (mut asks, no_asks) = (asks, never());
+    let (mut commands, no_commands) = (commands, never());
     loop {
         let wait = commanded.next_expiry().map_or(IDLE, |at| at.saturating_sub(clock.now().mono).min(IDLE));
         select! {
-            recv(asks) -> ask => match ask {
-                Ok(ask) => commanded.ask(&ask),
-                Err(_) => asks = &no_asks,
+            recv(commands) -> command => match command {
+                Ok(command) => commanded.command(&command),
+                Err(_) => commands = &no_commands,
             },
             recv(frames) -> frame => match frame {
                 Ok((camera, captured)) => commanded.captured(camera, captured),
@@ -128,8 +119,8 @@ pub fn run(
         }
         // What waits in the channels may belong to what is about to expire.
         let now = clock.now().mono;
-        while let Ok(ask) = asks.try_recv() {
-            commanded.ask(&ask);
+        while let Ok(command) = commands.try_recv() {
+            commanded.command(&command);
         }
         while let Ok((camera, captured)) = frames.try_recv() {
             commanded.captured(camera, captured);

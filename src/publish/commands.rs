@@ -44,8 +44,10 @@ pub struct Incoming {
 /// What the station can be asked for, and who does it.
 #[derive(Clone, Copy, Debug)]
 pub struct Desk<'a> {
-    /// Full: the command is refused.
+    /// For the supervisor. Full: the command is refused.
     pub orders: &'a Sender<Command>,
+    /// For the intake. Full: the command is refused.
+    pub triggers: &'a Sender<Command>,
     /// The cameras that are triggered by command, of all that there are.
     pub triggered: &'a [CameraId],
 }
@@ -119,7 +121,11 @@ impl<'a> Commands<'a> {
             }
         }
         let command = Command { order: order.clone(), id: id.cloned(), at: now };
-        match self.desk.orders.try_send(command) {
+        let desk = match order {
+            Order::Trigger { .. } => self.desk.triggers,
+            Order::Product(_) | Order::Reload => self.desk.orders,
+        };
+        match desk.try_send(command) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err("busy with earlier commands".into()),
             Err(TrySendError::Disconnected(_)) => return Err("the station is stopping".into()),

@@ -9,6 +9,7 @@ mod roi;
 mod sequence;
 mod shipped;
 mod systemd;
+mod trigger;
 
 use std::fs::{self, File};
 use std::io::{self, Write};

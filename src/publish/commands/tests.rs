@@ -19,7 +19,7 @@ fn outcome(messages: &[Incoming]) -> (Vec<String>, Vec<Order>) {
     let health = Health::new([CameraId::new("top").unwrap(), CameraId::new("side").unwrap()]);
     let (orders, carried_out) = bounded(8);
     let triggered = [CameraId::new("side").unwrap()];
-    let desk = Desk { orders: &orders, triggered: &triggered };
+    let desk = Desk { orders: &orders, triggers: &orders, triggered: &triggered };
     let mut commands = Commands::new(desk, &health, 100, at(0));
     let mut answers = Vec::new();
     for (message, ms) in messages.iter().zip((0..).step_by(2000)) {
@@ -83,7 +83,7 @@ fn what_was_kept_or_may_be_a_repeat_is_not_carried_out() {
 fn flood(count: u64, places: usize) -> (Receiver<Command>, usize, u64) {
     let health = Health::new([]);
     let (orders, carried_out) = bounded(places);
-    let desk = Desk { orders: &orders, triggered: &[] };
+    let desk = Desk { orders: &orders, triggers: &orders, triggered: &[] };
     let mut commands = Commands::new(desk, &health, 50, at(0));
     (0..count).for_each(|_| commands.take(&incoming("reload", ""), at(0)));
     commands.take(&incoming("stop", ""), at(1000));

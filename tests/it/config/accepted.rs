@@ -53,7 +53,7 @@ fn all_that_can_be_said_of_a_camera_arrives() {
 fn a_camera_says_what_triggers_it() {
     let etc = Etc::new();
     let mode = |keys: &str| {
-        etc.write("csflowd.toml", &[STATION, MQTT, CAMERA, keys].concat());
+        etc.write("csflowd.toml", &[STATION, MQTT, "commands = true\n", CAMERA, keys].concat());
         etc.load().unwrap().cameras[0].trigger
     };
     assert_eq!(mode(""), TriggerMode::Free);

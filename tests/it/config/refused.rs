@@ -228,8 +228,12 @@ fn what_triggers_a_camera_is_said_in_full() {
     assert_snapshot!(refused_camera("trigger = \"command\"\nearly_ms = -1\nwindow_ms = 0\n"), @r#"
     ETC/csflowd.toml: camera.top.early_ms: must be 0 to 10000, is -1
     ETC/csflowd.toml: camera.top.window_ms: must be 1 to 60000, is 0
+    ETC/csflowd.toml: camera.top.trigger: "command" needs mqtt.commands = true
     "#);
-    assert_snapshot!(refused_camera("trigger = \"command\"\nwindow_ms = 1000\n"), @r#"ETC/products/tile.toml: deadline_ms: must be longer than window_ms of camera top, which is 1000; is 1000"#);
+    assert_snapshot!(refused_camera("trigger = \"command\"\nwindow_ms = 1000\n"), @r#"
+    ETC/csflowd.toml: camera.top.trigger: "command" needs mqtt.commands = true
+    ETC/products/tile.toml: deadline_ms: must be longer than window_ms of camera top, which is 1000; is 1000
+    "#);
 }
 
 #[test]

@@ -153,7 +153,7 @@ pub(crate) fn with_disks<D: Disk + Send>(
     let events = Events::new(tell, &clock, &health);
     let origin = Origin { station: "cell", product: "cover", boot_id: "boot", config_sha256: "c0ffee" };
     let (orders_in, orders) = bounded(1000);
-    let desk = mqtt.commands.then_some(Desk { orders: &orders_in, triggered: &[] });
+    let desk = mqtt.commands.then_some(Desk { orders: &orders_in, triggers: &orders_in, triggered: &[] });
     let station =
         Station { origin, mqtt, state_dir, outbox: &outbox, health: &health, events: events.clone(), desk };
     // Few places: a publisher that waits for the broker is noticed soon.

@@ -28,7 +28,7 @@ const KNOWS: [(&str, &[&str]); 23] = [
         &["backoff", "causes", "clock", "config", "events", "frame", "health", "image_file", "shutdown"],
     ),
     ("ledger", &["clock", "config", "frame", "health", "verdict"]),
-    ("intake", &["clock", "config", "frame", "health", "ledger", "verdict"]),
+    ("intake", &["clock", "command", "config", "frame", "health", "ledger", "verdict"]),
     ("model", &["calibrate", "digest", "frame", "roi"]),
     ("engine", &["clock", "config", "frame", "model", "roi", "verdict"]),
     (
