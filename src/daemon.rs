@@ -9,6 +9,7 @@
 //! Stages start downstream first, so that nothing is produced before somebody consumes it. A stop request reaches
 //! the cameras; each later stage ends because its input ends. The supervisor runs in the thread that called.
 
+mod cameras;
 pub mod reload;
 pub mod signals;
 pub mod supervisor;
@@ -25,18 +26,15 @@ use crate::causes;
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::config::Config;
-use crate::config::camera::{Camera, TriggerMode};
 use crate::daemon::reload::Reload;
 use crate::daemon::signals::Signals;
 use crate::daemon::supervisor::Supervisor;
 use crate::engine::LoadError;
 use crate::events::{Event, Events};
-use crate::frame::{BufferPool, CameraId, Captured, Size};
+use crate::frame::BufferPool;
 use crate::health::{Health, ModelState};
 use crate::inference::rules::Rules;
 use crate::inference::{self, DeviceLost, Inspector};
-use crate::intake::Intake;
-use crate::intake::commanded::{self, Commanded};
 use crate::ledger::book::Book;
 use crate::ledger::sequence::{Sequence, SequenceError};
 use crate::ledger::{self, Ledger};
@@ -55,17 +53,8 @@ const ORDER_QUEUE: usize = 16;
 /// Trigger commands that may wait for the intake, which waits for nothing but the ledger.
 const TRIGGER_QUEUE: usize = 256;
 
-/// Frames of commanded cameras on their way to the intake.
-const CAPTURED_QUEUE: usize = 4;
-
 /// Reports that may wait for the ledger, which waits for nothing but the publisher.
 const REPORT_QUEUE: usize = 1024;
-
-/// A camera's frames beyond those that wait for inference: one in the making, one batch being judged.
-const FRAMES_IN_HAND: usize = 2;
-
-/// Buffers of a camera without a configured size begin with room for this and grow.
-const TYPICAL_SIZE: Size = Size { width: 1280, height: 1024 };
 
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -93,7 +82,8 @@ pub fn run(
     let sequence = Sequence::open(&config.station.state_dir)?;
 
     let health = Health::new(config.cameras.iter().map(|camera| camera.id.clone()));
-    let pools: Vec<BufferPool> = config.cameras.iter().map(|camera| pool(camera, config)).collect();
+    let pools: Vec<BufferPool> =
+        config.cameras.iter().map(|camera| cameras::pool(camera, &config.engine)).collect();
     let remaining = frames.map(AtomicU64::new);
     let boot_id = Ulid::generate().to_string();
     let (handle, shutdown) = shutdown::channel();
@@ -116,17 +106,9 @@ pub fn run(
     let (loaded_in, loaded) = bounded(1);
 
     let events = Events::new(told_in, clock, &health);
-    let origin = Origin {
-        station: &config.station.name,
-        product: &config.product.name,
-        boot_id: &boot_id,
-        config_sha256: &config.sha256,
-    };
-    let is_commanded = |camera: &&Camera| matches!(camera.trigger, TriggerMode::Command(_));
-    let triggered: Vec<CameraId> =
-        config.cameras.iter().filter(is_commanded).map(|camera| camera.id.clone()).collect();
+    let triggered = cameras::triggered(&config.cameras);
     let station = Station {
-        origin,
+        origin: origin(config, &boot_id),
         mqtt: &config.mqtt,
         state_dir: &config.station.state_dir,
         outbox: &config.outbox,
@@ -163,39 +145,16 @@ pub fn run(
         };
         let rules_now = wait_for_model(&loaded, health, &events)?;
 
-        // Full: a camera waits for the intake.
-        let (captured_in, captured) = bounded(CAPTURED_QUEUE);
-        let mut commanded = Commanded::default();
-        let mut cameras = Vec::new();
-        for (position, (camera, pool)) in config.cameras.iter().zip(&pools).enumerate() {
-            let mut intake = Intake::new(
-                position,
-                camera.id.clone(),
-                remaining.as_ref(),
-                health,
-                reports_in.clone(),
-                frames_in.clone(),
-            );
-            let mut deliver: Box<dyn FnMut(Captured) + Send> = match camera.trigger {
-                TriggerMode::Command(rule) => {
-                    commanded.add(position, intake, rule);
-                    let captured_in = captured_in.clone();
-                    // The intake is there until the last of its cameras has ended.
-                    Box::new(move |captured| drop(captured_in.send((position, captured))))
-                }
-                TriggerMode::Free | TriggerMode::Hardware => Box::new(move |captured| intake.take(captured)),
-            };
-            let (events, shutdown, health_here) = (&events, &shutdown, &health.cameras[position]);
-            cameras.push(spawn(scope, &format!("camera-{}", camera.id), move || {
-                let context = capture::Context { clock, shutdown, health: health_here, events };
-                capture::run(camera, context, pool, &mut deliver);
-            }));
-        }
-        // From here on only the cameras hold it: the last one to stop ends the intake.
-        drop(captured_in);
-        spawn(scope, "intake", move || commanded::run(commanded, &triggers, &captured, clock));
-        // And only cameras and intake hold this one: the last one to stop ends the stream.
-        drop(frames_in);
+        // From here on only cameras and intake hold `frames_in`: the last one to stop ends the stream.
+        let ways = cameras::Ways { reports: reports_in.clone(), frames: frames_in, triggers };
+        let surroundings = cameras::Surroundings {
+            remaining: remaining.as_ref(),
+            health,
+            clock,
+            shutdown: &shutdown,
+            events: &events,
+        };
+        let cameras = cameras::start(scope, (&config.cameras, &pools), ways, surroundings);
 
         let apply = reload::Apply { config, rules: rules_now, rules_in, reports_in, events: &events };
         let stages = supervisor::Stages { cameras, inference, remaining: remaining.as_ref() };
@@ -227,14 +186,13 @@ fn wait_for_model(
     }
 }
 
-fn pool(camera: &Camera, config: &Config) -> BufferPool {
-    let waiting = match camera.trigger {
-        TriggerMode::Command(_) => CAPTURED_QUEUE,
-        TriggerMode::Free | TriggerMode::Hardware => 0,
-    };
-    let buffers = config.engine.frame_queue + config.engine.batch_max + FRAMES_IN_HAND + waiting;
-    let size = camera.size.unwrap_or(TYPICAL_SIZE);
-    BufferPool::new(buffers, size.pixels() * camera.format.channels())
+fn origin<'a>(config: &'a Config, boot_id: &'a str) -> Origin<'a> {
+    Origin {
+        station: &config.station.name,
+        product: &config.product.name,
+        boot_id,
+        config_sha256: &config.sha256,
+    }
 }
 
 fn spawn<'scope, T: Send + 'scope>(
