@@ -125,9 +125,10 @@ impl Outcome {
                 | Reason::ModelError
                 | Reason::DeviceLost
                 | Reason::ImageOutOfRange
-                | Reason::NotReady
-                | Reason::TriggerAmbiguous,
+                | Reason::NotReady,
             ) => ResultState::Failed,
+            // Something was seen, but nobody knows of which part.
+            Self::NotInspected(Reason::TriggerAmbiguous) => ResultState::Undefined,
         }
     }
 
@@ -360,6 +361,7 @@ mod tests {
             (Reason::ImageOutOfRange, 4, 40),
             (Reason::NotReady, 4, 50),
             (Reason::ViewMissing, 3, 60),
+            (Reason::TriggerAmbiguous, 0, 61),
         ];
         assert_eq!(table.len(), Reason::ALL.len());
         for (reason, state, code) in table {
