@@ -109,12 +109,13 @@ fn without_watched_images_the_last_epoch_is_kept_and_it_need_not_be_the_schedule
     assert!(!outcome.stopped);
 }
 
-/// Values of the flow's parameters after training with this state, which is interrupted after an epoch if
-/// `interrupt`.
-fn trained(out: &Path, interrupt: bool) -> (Vec<Tensor>, anyhow::Result<Outcome>) {
+/// Values of the flow's parameters after training with this state from `first` on, which is interrupted after an epoch
+/// if `interrupt`.
+fn trained(out: &Path, first: &Network, interrupt: bool) -> (Vec<Tensor>, anyhow::Result<Outcome>) {
     let architecture = architecture();
-    tch::manual_seed(5);
-    let network = Network::untrained(&architecture, Device::Cpu);
+    // By value: libtorch's generator is shared with the tests beside this one.
+    let mut network = Network::untrained(&architecture, Device::Cpu);
+    network.flow_store.copy(&first.flow_store).unwrap();
     let store = store(&architecture, |rng| rng.random_range(0.5..0.7));
     let clock = SystemClock::start();
     let mut saved = Saved::open(out, Settings::new(), false, &clock).unwrap();
@@ -132,12 +133,13 @@ fn trained(out: &Path, interrupt: bool) -> (Vec<Tensor>, anyhow::Result<Outcome>
 #[test]
 fn a_training_that_goes_on_ends_as_if_it_had_never_been_interrupted() {
     let folder = tempfile::tempdir().unwrap();
-    let (whole, expected) = trained(&folder.path().join("whole.csflow"), false);
+    let first = Network::untrained(&architecture(), Device::Cpu);
+    let (whole, expected) = trained(&folder.path().join("whole.csflow"), &first, false);
     let file = folder.path().join("parts.csflow");
-    let (_, interrupted) = trained(&file, true);
+    let (_, interrupted) = trained(&file, &first, true);
     assert!(interrupted.unwrap().stopped);
     assert!(folder.path().join("parts.csflow.training").is_file());
-    let (parts, outcome) = trained(&file, false);
+    let (parts, outcome) = trained(&file, &first, false);
     assert_eq!(outcome.unwrap(), expected.unwrap());
     assert_eq!(parts, whole);
 }
