@@ -55,7 +55,7 @@ impl Inspector {
     }
 
     /// Judges by new rules from now on. Where the detector cannot follow, nothing is judged until it does.
-    fn follow(&mut self, rules: Rules) {
+    pub fn follow(&mut self, rules: Rules) {
         self.has_roi &= rules.roi == self.rules.roi;
         self.rules = rules;
         if let Err(error) = self.hand_on_roi() {
@@ -186,8 +186,8 @@ fn judge_all(mut inspector: Inspector, batch_max: usize, context: Context<'_>) -
     }
 }
 
-/// Judges the frames of `batch` together, answers for each and leaves it empty.
-fn judge(
+/// Judges the frames of `batch` together, answers for each and leaves it empty. Waits for `reports`.
+pub fn judge(
     inspector: &mut Inspector,
     batch: &mut Vec<Frame>,
     reports: &Sender<Report>,

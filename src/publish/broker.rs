@@ -17,7 +17,7 @@ use crate::clock::Moment;
 use crate::config::mqtt::Mqtt;
 use crate::health::Health;
 use crate::publish::failure::Failure;
-use crate::publish::mqtt::{Heard, Link, Message, WINDOW, Will};
+use crate::publish::mqtt::{Heard, Link, Message, Network, WINDOW, Will};
 use crate::publish::outbox::EntryId;
 
 /// Results on their way at one time. Few, so that a backlog never stands before a verdict.
@@ -85,7 +85,8 @@ pub struct Broker<'a> {
     health: &'a Health,
     will: Will,
     subscription: Option<Subscription>,
-    link: Option<Link>,
+    network: Box<dyn Network + 'a>,
+    link: Option<Box<dyn Link>>,
     connected: Option<Moment>,
     on_their_way: BTreeMap<u64, (Parcel, Moment)>,
     results_on_their_way: usize,
@@ -98,8 +99,15 @@ pub struct Broker<'a> {
 }
 
 impl<'a> Broker<'a> {
-    /// Subscribes to `filter` in each connection, if there is one.
-    pub fn new(mqtt: &'a Mqtt, health: &'a Health, will: Will, filter: Option<String>, now: Moment) -> Self {
+    /// Subscribes to `filter` in each connection, if there is one. `rng` shortens the pauses between tries.
+    pub fn new(
+        (mqtt, health): (&'a Mqtt, &'a Health),
+        will: Will,
+        filter: Option<String>,
+        network: Box<dyn Network + 'a>,
+        rng: Pcg64,
+        now: Moment,
+    ) -> Self {
         let pauses = Backoff::new(DEAF.0, DEAF.1);
         let subscription =
             filter.map(|filter| Subscription { filter, is_asked: false, not_before: Duration::ZERO, pauses });
@@ -108,12 +116,13 @@ impl<'a> Broker<'a> {
             health,
             will,
             subscription,
+            network,
             link: None,
             connected: None,
             on_their_way: BTreeMap::new(),
             results_on_their_way: 0,
             backoff: Backoff::new(mqtt.retry.0, mqtt.retry.1),
-            rng: seeded(),
+            rng,
             next_try: now.mono,
             away_since: now,
             missed: false,
@@ -138,7 +147,7 @@ impl<'a> Broker<'a> {
     /// Opens a connection if there is none and its time has come. Returns when to call again at the latest.
     pub fn attend(&mut self, now: Moment) -> Option<Duration> {
         if self.link.is_none() && self.next_try <= now.mono {
-            match Link::open(self.mqtt, self.will.clone()) {
+            match self.network.open(self.mqtt, self.will.clone()) {
                 Ok(link) => self.link = Some(link),
                 Err(failure) => self.lost(&failure, now),
             }

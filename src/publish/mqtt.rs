@@ -4,6 +4,7 @@
 //! and only an acknowledged number is done. Its loop runs in a thread of its own, which nothing else may block.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::net::Ipv6Addr;
 use std::thread;
 use std::time::Duration;
@@ -66,23 +67,47 @@ pub enum Heard {
     Lost(Failure),
 }
 
+/// Where connections come from. A trait, as [`Link`] is, so that the simulation can lose what is on its way.
+pub trait Network: Debug {
+    /// Begins to connect. [`Heard::Connected`] or [`Heard::Lost`] follows.
+    fn open(&mut self, mqtt: &Mqtt, will: Will) -> Result<Box<dyn Link>, Failure>;
+}
+
 /// A connection that is being opened or is open.
-pub struct Link {
+pub trait Link: Debug {
+    fn heard(&self) -> &Receiver<Heard>;
+
+    /// Gives a message to the connection and returns its number, counted from 0; None if it takes no more or the
+    /// message is too large. Never waits.
+    fn publish(&mut self, topic: &str, retain: bool, payload: Vec<u8>) -> Option<u64>;
+
+    /// Asks for all messages that `filter` fits; [`Heard::Subscribed`] follows. False if the connection takes no more.
+    fn subscribe(&self, filter: &str) -> bool;
+
+    /// Says goodbye after all that was given, so that the broker forgets the last will. A connection that is
+    /// full is not going anywhere: it gets no goodbye, and the last will tells the truth.
+    fn close(&self);
+}
+
+/// The network of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp;
+
+struct TcpLink {
     client: Client,
     heard: Receiver<Heard>,
     /// How many messages were given to it.
     given: u64,
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for TcpLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("given", &self.given).finish_non_exhaustive()
+        f.debug_struct("TcpLink").field("given", &self.given).finish_non_exhaustive()
     }
 }
 
-impl Link {
-    /// Begins to connect. [`Heard::Connected`] or [`Heard::Lost`] follows.
-    pub fn open(mqtt: &Mqtt, will: Will) -> Result<Self, Failure> {
+impl Network for Tcp {
+    fn open(&mut self, mqtt: &Mqtt, will: Will) -> Result<Box<dyn Link>, Failure> {
         let (client, mut connection) = Client::new(options(mqtt, will)?, usize::from(WINDOW));
         let mut network = connection.eventloop.network_options();
         network.set_tcp_nodelay(true);
@@ -98,16 +123,16 @@ impl Link {
             .name("mqtt".into())
             .spawn(move || poll(connection, &broker, &tell))
             .map_err(|source| Failure::Thread { source })?;
-        Ok(Self { client, heard, given: 0 })
+        Ok(Box::new(TcpLink { client, heard, given: 0 }))
     }
+}
 
-    pub fn heard(&self) -> &Receiver<Heard> {
+impl Link for TcpLink {
+    fn heard(&self) -> &Receiver<Heard> {
         &self.heard
     }
 
-    /// Gives a message to the connection and returns its number; None if it takes no more or the message is
-    /// too large. Never waits.
-    pub fn publish(&mut self, topic: &str, retain: bool, payload: Vec<u8>) -> Option<u64> {
+    fn publish(&mut self, topic: &str, retain: bool, payload: Vec<u8>) -> Option<u64> {
         if topic.len() + payload.len() > MAX_MESSAGE {
             return None;
         }
@@ -116,14 +141,11 @@ impl Link {
         Some(self.given - 1)
     }
 
-    /// Asks for all messages that `filter` fits; [`Heard::Subscribed`] follows. False if the connection takes no more.
-    pub fn subscribe(&self, filter: &str) -> bool {
+    fn subscribe(&self, filter: &str) -> bool {
         self.client.try_subscribe(filter, QoS::AtLeastOnce).is_ok()
     }
 
-    /// Says goodbye after all that was given, so that the broker forgets the last will. A connection that is
-    /// full is not going anywhere: it gets no goodbye, and the last will tells the truth.
-    pub fn close(&self) {
+    fn close(&self) {
         drop(self.client.try_disconnect());
     }
 }

@@ -41,13 +41,16 @@ pub struct Handed {
     pub due: Due,
 }
 
-/// What the thread is given for its life.
+/// The outbox with its clockwork: what is ordered comes from outside, what is due goes out.
 #[derive(Debug)]
 pub struct Keeper<'a, D> {
-    pub outbox: Outbox<D>,
-    pub lifetime: Lifetime<D>,
-    pub health: &'a Health,
-    pub events: Events<'a>,
+    outbox: Outbox<D>,
+    lifetime: Lifetime<D>,
+    health: &'a Health,
+    events: Events<'a>,
+    /// Counts the connections; before the first there is nobody to hand anything to.
+    round: u64,
+    next: Option<Handed>,
 }
 
 /// What the thread waits for.
@@ -58,55 +61,72 @@ enum Woken {
     Ended,
 }
 
-impl<D: Disk> Keeper<'_, D> {
+impl<'a, D: Disk> Keeper<'a, D> {
+    pub fn new(outbox: Outbox<D>, lifetime: Lifetime<D>, health: &'a Health, events: Events<'a>) -> Self {
+        Self { outbox, lifetime, health, events, round: 0, next: None }
+    }
+
     /// Keeps the outbox until `orders` ends.
     pub fn run(mut self, clock: &dyn Clock, orders: &Receiver<Order>, handed: &Sender<Handed>) {
-        let (mut round, mut next) = (0, None);
         loop {
-            let now = clock.now();
-            self.attend(now);
-            // Before the first connection there is nobody to hand anything to.
-            if next.is_none() && round > 0 {
-                next = self.outbox.due(now).map(|due| Handed { round, due });
-            }
-            match wait(orders, handed, &mut next) {
+            self.attend(clock.now());
+            match wait(orders, handed, &mut self.next) {
                 Woken::Ordered(order) => {
-                    let before = self.outbox.len() as u64;
-                    let mut kept = 0;
-                    for order in [order].into_iter().chain(orders.try_iter().take(GROUP - 1)) {
-                        match order {
-                            Order::Keep(entry) => {
-                                kept += 1;
-                                self.outbox.keep(entry);
-                            }
-                            Order::Acknowledged(id) => self.outbox.acknowledged(id),
-                            Order::BeginAgain { round: new } => {
-                                (round, next) = (new, None);
-                                self.outbox.begin_again();
-                            }
-                        }
-                    }
-                    self.recount(before + kept);
+                    self.take([order].into_iter().chain(orders.try_iter().take(GROUP - 1)));
                 }
                 Woken::Taken | Woken::Nothing => {}
                 Woken::Ended => break,
             }
         }
-        let now = clock.now();
-        let before = self.outbox.len() as u64;
-        self.outbox.finish(now);
-        self.recount(before);
-        self.tell();
-        self.lifetime.finish(self.health);
+        self.finish(clock.now());
     }
 
-    fn attend(&mut self, now: Moment) {
+    /// Brings to disk what is not there yet, and looks for what is to be handed out next.
+    pub fn attend(&mut self, now: Moment) {
         self.health.outbox.beat.beat(now);
         let before = self.outbox.len() as u64;
         self.outbox.save(now);
         self.recount(before);
         self.tell();
         self.lifetime.attend(self.health, now);
+        if self.next.is_none() && self.round > 0 {
+            let round = self.round;
+            self.next = self.outbox.due(now).map(|due| Handed { round, due });
+        }
+    }
+
+    /// Carries orders out, up to the next [`Self::attend`] in memory.
+    pub fn take(&mut self, orders: impl IntoIterator<Item = Order>) {
+        let before = self.outbox.len() as u64;
+        let mut kept = 0;
+        for order in orders {
+            match order {
+                Order::Keep(entry) => {
+                    kept += 1;
+                    self.outbox.keep(entry);
+                }
+                Order::Acknowledged(id) => self.outbox.acknowledged(id),
+                Order::BeginAgain { round } => {
+                    (self.round, self.next) = (round, None);
+                    self.outbox.begin_again();
+                }
+            }
+        }
+        self.recount(before + kept);
+    }
+
+    /// What is to be handed out next: given once.
+    pub fn next_handed(&mut self) -> Option<Handed> {
+        self.next.take()
+    }
+
+    /// Brings all to disk a last time.
+    pub fn finish(mut self, now: Moment) {
+        let before = self.outbox.len() as u64;
+        self.outbox.finish(now);
+        self.recount(before);
+        self.tell();
+        self.lifetime.finish(self.health);
     }
 
     /// The publisher counts each result as it gives it away; here is what became of those.
