@@ -86,7 +86,7 @@ impl<'a> Ledger<'a> {
 
     /// Ends what is due.
     pub fn expire(&mut self, now: Moment) {
-        for verdict in self.book.expire(now) {
+        while let Some(verdict) = self.book.expire(now) {
             self.give(verdict, now);
         }
         let parts = self.fusion.expire(now.mono);
@@ -95,7 +95,7 @@ impl<'a> Ledger<'a> {
 
     /// Ends everything: nobody is left who could answer what is open.
     pub fn abandon(&mut self, now: Moment) {
-        for verdict in self.book.abandon(now) {
+        while let Some(verdict) = self.book.abandon(now) {
             self.give(verdict, now);
         }
         let parts = self.fusion.abandon();
@@ -246,5 +246,36 @@ mod tests {
             (health.counters.not_inspected(Reason::Timeout), health.counters.late.load(Relaxed)),
             (1, 1)
         );
+    }
+
+    #[test]
+    fn numbers_grow_also_where_the_views_of_a_part_end_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let cameras = ["left", "right", "top"].map(|name| CameraId::new(name).unwrap());
+        let health = Health::new(cameras.clone());
+        let window = Duration::from_millis(100);
+        let groups = [Group { name: "cover".into(), cameras: vec![0, 1], window }];
+        let book = Book::new(Duration::from_secs(1), Sequence::open(folder.path()).unwrap());
+        let mut ledger = Ledger::new(book, &groups, &health);
+        let at = |ms| Moment { mono: Duration::from_millis(ms), utc: SystemTime::UNIX_EPOCH };
+        for (camera, id) in cameras.into_iter().enumerate() {
+            ledger.take(
+                Report::Opened(Trigger {
+                    key: TriggerKey { camera, number: 0 },
+                    camera: id,
+                    published_number: 0,
+                    is_numbered_by_plc: false,
+                    part_id: None,
+                    captured: at(0),
+                }),
+                at(0),
+            );
+        }
+        ledger.expire(at(2000));
+        let seq = |decided| match decided {
+            Decided::View(Verdict { seq, .. }) | Decided::Part(PartVerdict { seq, .. }) => seq,
+        };
+        let told: Vec<_> = std::iter::from_fn(|| ledger.next_decided()).map(seq).collect();
+        assert_eq!(told, [1, 2, 3, 4]);
     }
 }

@@ -122,12 +122,11 @@ fn publish(
         let told_now = if publisher.takes_events(now) { told } else { &no_events };
         let handed_now = if publisher.takes_results() { handed } else { &nothing_handed };
         select! {
-            recv(verdicts) -> decided => match decided {
-                Ok(decided) => publisher.decided(&decided, clock.now()),
-                Err(RecvError) => {
-                    verdicts = &no_verdicts;
-                    stop_by = Some(clock.now().mono + DRAIN);
-                }
+            recv(verdicts) -> decided => if let Ok(decided) = decided {
+                publisher.decided(&decided, clock.now());
+            } else {
+                verdicts = &no_verdicts;
+                stop_by = Some(clock.now().mono + DRAIN);
             },
             recv(told_now) -> event => match event {
                 Ok(event) => publisher.event(&event, clock.now()),

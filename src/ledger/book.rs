@@ -81,8 +81,8 @@ impl Book {
         }
     }
 
-    /// Call [`Book::expire`] with the same `now` first. The terminal verdict if the entry is open, a late one if it ran into its deadline before, and nothing if
-    /// it was answered already.
+    /// Call [`Book::expire`] with the same `now` first. The terminal verdict if the entry is open, a late one if it ran into
+    /// its deadline before, and nothing if it was answered already.
     pub fn close(&mut self, key: TriggerKey, judgement: Judgement, now: Moment) -> Option<Verdict> {
         if let Some(entry) = self.entries.remove(&key) {
             self.due.remove(&(entry.due, key));
@@ -93,27 +93,24 @@ impl Book {
         Some(Verdict { seq, trigger, judgement, decided: now, late: true })
     }
 
-    /// TIMEOUT for every entry whose deadline has passed, the earliest first.
-    pub fn expire(&mut self, now: Moment) -> Vec<Verdict> {
-        let mut verdicts = Vec::new();
-        while let Some(&(at, key)) = self.due.first() {
-            if at > now.mono {
-                break;
-            }
-            self.due.pop_first();
-            let entry = self.entries.remove(&key).expect("each due entry is open");
-            verdicts.push(self.time_out(entry.trigger, now));
+    /// TIMEOUT for the entry whose deadline has passed first, if one has. Call it until there is none: a number is given
+    /// to each verdict when its turn comes, so that numbers only grow.
+    pub fn expire(&mut self, now: Moment) -> Option<Verdict> {
+        let &(at, key) = self.due.first()?;
+        if at > now.mono {
+            return None;
         }
-        verdicts
+        self.due.pop_first();
+        let entry = self.entries.remove(&key).expect("each due entry is open");
+        Some(self.time_out(entry.trigger, now))
     }
 
-    /// Ends every open entry: the station stops and nobody will look at these parts any more.
-    pub fn abandon(&mut self, now: Moment) -> Vec<Verdict> {
-        self.due.clear();
-        let mut entries: Vec<Entry> = self.entries.drain().map(|(_, entry)| entry).collect();
-        entries.sort_by_key(|entry| (entry.due, entry.trigger.key));
-        let judgement = Judgement::not_inspected(Reason::NotReady, None);
-        entries.into_iter().map(|entry| self.verdict(entry.trigger, judgement.clone(), now)).collect()
+    /// Ends the open entry that is due first, and so on until there is none: the station stops and nobody will look at
+    /// these parts any more.
+    pub fn abandon(&mut self, now: Moment) -> Option<Verdict> {
+        let (_, key) = self.due.pop_first()?;
+        let entry = self.entries.remove(&key).expect("each due entry is open");
+        Some(self.verdict(entry.trigger, Judgement::not_inspected(Reason::NotReady, None), now))
     }
 
     /// Keeps the next number exactly; without this a restart skips some.
@@ -184,7 +181,7 @@ mod tests {
         let verdict = book.close(key(0), good(), at(50)).unwrap();
         assert_eq!((verdict.judgement.outcome, verdict.late), (Outcome::Good, false));
         assert!(book.close(key(0), good(), at(60)).is_none());
-        assert!(book.expire(at(1000)).is_empty());
+        assert!(book.expire(at(1000)).is_none());
         assert_eq!(book.open(), 0);
     }
 
@@ -195,12 +192,12 @@ mod tests {
         book.open_entry(trigger(0, 0));
         book.open_entry(trigger(1, 10));
         assert_eq!(book.next_deadline(), Some(DEADLINE));
-        assert!(book.expire(at(99)).is_empty());
-        let timed_out = book.expire(at(100));
-        assert_eq!(timed_out.len(), 1);
-        assert_eq!(timed_out[0].judgement.outcome, Outcome::NotInspected(Reason::Timeout));
+        assert!(book.expire(at(99)).is_none());
+        let timed_out = book.expire(at(100)).unwrap();
+        assert!(book.expire(at(100)).is_none());
+        assert_eq!(timed_out.judgement.outcome, Outcome::NotInspected(Reason::Timeout));
         let late = book.close(key(0), good(), at(105)).unwrap();
-        assert_eq!((late.late, late.seq), (true, timed_out[0].seq));
+        assert_eq!((late.late, late.seq), (true, timed_out.seq));
         assert!(book.close(key(0), good(), at(106)).is_none(), "a late answer is given once");
         assert!(!book.close(key(1), good(), at(109)).unwrap().late);
     }
@@ -211,7 +208,7 @@ mod tests {
         let mut book = book(&folder);
         book.open_entry(trigger(1, 5));
         book.open_entry(trigger(0, 0));
-        let verdicts = book.abandon(at(10));
+        let verdicts: Vec<_> = std::iter::from_fn(|| book.abandon(at(10))).collect();
         assert_eq!(verdicts.iter().map(|v| v.trigger.key.number).collect::<Vec<_>>(), [0, 1]);
         assert!(verdicts.iter().all(|v| v.judgement.outcome == Outcome::NotInspected(Reason::NotReady)));
         assert_eq!((book.open(), book.next_deadline()), (0, None));

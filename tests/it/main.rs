@@ -25,6 +25,8 @@ mod process;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod train;

@@ -115,6 +115,16 @@ impl<'a, D: Disk> Keeper<'a, D> {
         self.recount(before + kept);
     }
 
+    /// Whether something is to be handed out.
+    pub fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Whether results go on from memory, because the disk does not take them.
+    pub fn has_failed(&self) -> bool {
+        self.outbox.has_failed()
+    }
+
     /// What is to be handed out next: given once.
     pub fn next_handed(&mut self) -> Option<Handed> {
         self.next.take()
