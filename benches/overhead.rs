@@ -7,6 +7,7 @@
 
 use std::io::{self, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{Builder, scope};
 use std::time::Duration;
@@ -16,19 +17,20 @@ use csflowd::clock::{Clock, Moment, SystemClock};
 use csflowd::config::mqtt::Mqtt;
 use csflowd::config::outbox::Outbox;
 use csflowd::events::Events;
-use csflowd::frame::{CameraId, Trigger, TriggerKey};
-use csflowd::health::{CameraState, Health, ModelState};
+use csflowd::frame::{CameraId, Generation, Lease, Trigger, TriggerKey};
+use csflowd::health::{Active, CameraState, Health};
 use csflowd::ledger::book::Book;
 use csflowd::ledger::sequence::Sequence;
 use csflowd::ledger::{self, Ledger, Report};
 use csflowd::publish::payload::Origin;
 use csflowd::publish::{self, Station};
-use csflowd::verdict::{Judgement, Outcome, Reason};
+use csflowd::verdict::{Judgement, Outcome, Reason, Recipe};
 use hdrhistogram::Histogram;
 use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
 use serde_json::Value;
 
 const PERIOD: Duration = Duration::from_millis(5);
+const DEADLINE: Duration = Duration::from_secs(1);
 
 fn main() {
     let seconds = std::env::var("CSFLOWD_BENCH_S").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
@@ -86,7 +88,8 @@ fn run_station(
     let camera = CameraId::new("top").expect("a fitting name");
     let health = Health::new([camera.clone()]);
     health.cameras[0].set_state(CameraState::Running);
-    health.model.set_state(ModelState::Ready);
+    let (lease, recipe) = (Lease::new(Generation(1)), Arc::new(Recipe::default()));
+    health.model.activate(Active { lease, recipe, deadline: DEADLINE });
     let mqtt = mqtt(port);
     let (told_in, told) = bounded(256);
     let origin = Origin { station: "cell", product: "part", boot_id: "boot", config_sha256: "c0ffee" };
@@ -99,7 +102,7 @@ fn run_station(
     let (reports_in, reports) = bounded(1024);
     let (sent, seen) = scope(|scope| {
         scope.spawn(|| publish::run(&station, clock, &decided, &told));
-        let ledger = Ledger::new(Book::new(Duration::from_secs(1), sequence), &[], &health);
+        let ledger = Ledger::new(Book::new(sequence), &[], &health);
         scope.spawn(move || ledger::run(ledger, &reports, &decided_in, clock));
         while !health.broker_connected.load(Relaxed) {
             pause(Duration::from_millis(10));
@@ -128,6 +131,7 @@ fn trigger_all(camera: &CameraId, clock: &SystemClock, count: u64, reports: &Sen
         let judgement =
             Judgement { outcome: Outcome::Good, ..Judgement::not_inspected(Reason::NotReady, None) };
         let trigger = Trigger {
+            deadline: DEADLINE,
             key,
             camera: camera.clone(),
             published_number: u32::try_from(number).expect("a few thousand"),

@@ -54,6 +54,7 @@ fn judged(n_regions: usize) -> Verdict {
     Verdict {
         seq: 123_456,
         trigger: Trigger {
+            deadline: Duration::from_secs(1),
             key: TriggerKey { camera: 0, number: 123_456 },
             camera: CameraId::new("top").expect("a fitting name"),
             published_number: 123_456,

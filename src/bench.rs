@@ -117,6 +117,7 @@ fn verdict_of(judgement: Judgement, at: Moment) -> Verdict {
         is_numbered_by_plc: false,
         part_id: None,
         captured: at,
+        deadline: Duration::from_secs(1),
     };
     Verdict { seq: 1, trigger, judgement, decided: at, late: false }
 }

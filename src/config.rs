@@ -6,6 +6,7 @@
 //! alone, each its own section.
 
 pub mod camera;
+pub mod choice;
 pub mod engine;
 pub mod group;
 pub mod mqtt;
@@ -30,6 +31,7 @@ use crate::digest::hex;
 use sha2::{Digest, Sha256};
 
 use camera::{Camera, Matching, Pipelines, TriggerMode};
+use choice::Choice;
 use engine::Engine;
 use group::Group;
 use mqtt::Mqtt;
@@ -52,6 +54,10 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// The active one.
     pub product: Product,
+    /// What the station file says is the active one.
+    pub said_product: String,
+    /// Why it is another, if it is.
+    pub choice: Option<Choice>,
     pub products_dir: PathBuf,
     /// Of all that went into this: the files' text and what was laid over it. In hexadecimal digits.
     pub sha256: String,
@@ -67,6 +73,8 @@ pub struct Sources<'a> {
     /// `section.key` and value, from the command line. The last one wins.
     pub overrides: &'a [(String, String)],
     pub pipelines: &'a Pipelines<'a>,
+    /// The active product, in place of what the station file says and of what was chosen before.
+    pub product: Option<&'a str>,
 }
 
 /// The variables of this process that are UTF-8; others cannot be settings.
@@ -137,7 +145,8 @@ fn read(
     }
     let groups = groups(raw.group, &cameras, findings);
     let said = said?;
-    let (product, product_text) = active_product(&said, findings, of_products)?;
+    let choice = choice(&said, sources.product, findings);
+    let (product, product_text) = active_product(&said, choice.as_ref(), findings, of_products)?;
     sound.product = Some(product.clone());
 
     fit_together(&product, &cameras, &groups, of_products);
@@ -149,6 +158,8 @@ fn read(
         cameras,
         groups,
         product,
+        said_product: said.product?,
+        choice,
         products_dir: said.products_dir,
         sha256: String::new(),
     };
@@ -219,9 +230,26 @@ fn groups(raw: Key<Vec<Key<raw::Group>>>, cameras: &[Camera], findings: &mut Fin
     groups
 }
 
+/// What was chosen over what the station file says, if that still says the same.
+fn choice(said: &station::Said, chosen: Option<&str>, findings: &mut Findings) -> Option<Choice> {
+    let over = said.product.clone()?;
+    if let Some(product) = chosen {
+        return Some(Choice { product: product.into(), over });
+    }
+    match Choice::read(&said.state_dir) {
+        Ok(kept) => kept.filter(|kept| kept.over == over),
+        Err(why) => {
+            let file = Choice::file(&said.state_dir);
+            findings.add("station.state_dir", format!("{}: {}", file.display(), layers::explain(&why)));
+            None
+        }
+    }
+}
+
 /// The active product and the text of its file.
 fn active_product(
     said: &station::Said,
+    choice: Option<&Choice>,
     findings: &mut Findings,
     of_products: &mut Vec<Problem>,
 ) -> Option<(Product, String)> {
@@ -234,15 +262,21 @@ fn active_product(
             return None;
         }
     };
-    let active = said.product.as_ref()?;
+    let active = choice.map(|choice| &choice.product).or(said.product.as_ref())?;
     let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
     if let Some(file) = files.into_iter().find(|file| file.name == *active) {
         return Some((file.product?, file.text));
     }
     let there =
         if names.is_empty() { "there is none".into() } else { format!("there are: {}", names.join(", ")) };
-    let active = active.escape_debug();
-    findings.add("station.product", format!("no product \"{active}\" in {}; {there}", folder.display()));
+    let by_command = match choice {
+        Some(_) => {
+            format!(" (chosen by a command: {} says so)", Choice::file(&said.state_dir).display())
+        }
+        None => String::new(),
+    };
+    let (active, folder) = (active.escape_debug(), folder.display());
+    findings.add("station.product", format!("no product \"{active}\" in {folder}{by_command}; {there}"));
     None
 }
 

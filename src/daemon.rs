@@ -1,43 +1,51 @@
 //! The wiring: the only place that knows all of it.
 //!
 //! ```text
-//!  camera ─▶ intake ─Frame─▶ inference ─┐
-//!              │                        ├─Report─▶ ledger ─Verdict─▶ publish ─▶ broker
-//!              └────────Report──────────┘
+//!                 loader ─Ready─▶ supervisor ◀─Command─ publish
+//!                                     │ Change
+//!  camera ─▶ intake ─Frame─▶ inference ◀┘
+//!              │                 └──Report─▶ ledger ─Verdict─▶ publish ─▶ broker
+//!              └────────Report────────────────▲
 //! ```
 //!
 //! Stages start downstream first, so that nothing is produced before somebody consumes it. A stop request reaches
 //! the cameras; each later stage ends because its input ends. The supervisor runs in the thread that called.
 
 mod cameras;
-pub mod reload;
+pub mod change;
+pub mod loader;
 pub mod signals;
 pub mod supervisor;
+pub mod watch;
 
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tracing::warn;
 use ulid::Ulid;
 
 use crate::capture;
 use crate::capture::error::CaptureError;
-use crate::causes;
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::config::Config;
-use crate::daemon::reload::Reload;
+use crate::config::camera::Camera;
+use crate::config::engine::Engine;
+use crate::daemon::change::{Changes, Outlets, Reload};
+use crate::daemon::loader::Load;
 use crate::daemon::signals::Signals;
-use crate::daemon::supervisor::Supervisor;
-use crate::engine::LoadError;
-use crate::events::{Event, Events};
-use crate::frame::BufferPool;
-use crate::health::{Health, ModelState};
-use crate::inference::rules::Rules;
-use crate::inference::{self, DeviceLost, Inspector};
+use crate::daemon::supervisor::{Inlets, Stages, Supervisor};
+use crate::daemon::watch::Watch;
+use crate::engine::{self, LoadError};
+use crate::events::Events;
+use crate::frame::{BufferPool, Frame};
+use crate::health::Health;
+use crate::inference::{self, Change, DeviceLost, Notice, Ready};
 use crate::ledger::book::Book;
 use crate::ledger::sequence::{Sequence, SequenceError};
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, Report};
 use crate::publish::commands::Desk;
 use crate::publish::payload::Origin;
 use crate::publish::{self, Station};
@@ -52,6 +60,12 @@ const ORDER_QUEUE: usize = 16;
 
 /// Trigger commands that may wait for the intake, which waits for nothing but the ledger.
 const TRIGGER_QUEUE: usize = 256;
+
+/// Messages about a change of product that may wait.
+const CHANGES: usize = 8;
+
+/// For tests of the watchdog: inference hangs for ever at the frame of this number, counted from 1.
+const HANGS_AT: &str = "CSFLOWD_TEST_HANG_AT_FRAME";
 
 /// Reports that may wait for the ledger, which waits for nothing but the publisher.
 const REPORT_QUEUE: usize = 1024;
@@ -70,16 +84,22 @@ pub enum DaemonError {
     Signals(#[from] std::io::Error),
 }
 
-/// Runs the station until it is told to stop, its cameras have all ended, or `frames` triggers were taken.
-pub fn run(
-    config: &Config,
-    frames: Option<u64>,
-    load_config: Reload<'_>,
-    clock: &dyn Clock,
-) -> Result<(), DaemonError> {
+/// What a station is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    pub config: &'a Config,
+    /// Watched, as its products are.
+    pub station_file: &'a Path,
+    /// So many triggers are taken; None is no limit.
+    pub frames: Option<u64>,
+}
+
+/// Runs the station until it is told to stop, its cameras have all ended, or as many triggers were taken as asked for.
+pub fn run(given: Given<'_>, load_config: Reload<'_>, clock: &dyn Clock) -> Result<(), DaemonError> {
+    let Given { config, station_file, frames } = given;
     let signals = Signals::watch()?;
     capture::init()?;
-    let sequence = Sequence::open(&config.station.state_dir)?;
+    let book = Book::new(Sequence::open(&config.station.state_dir)?);
 
     let health = Health::new(config.cameras.iter().map(|camera| camera.id.clone()));
     let pools: Vec<BufferPool> =
@@ -100,13 +120,12 @@ pub fn run(
     let (reports_in, reports) = bounded(REPORT_QUEUE);
     // Full: the frame that does not fit is answered with FRAME_DROPPED.
     let (frames_in, frames) = bounded(config.engine.frame_queue);
-    // Full: a reload waits for the batch that is being judged.
-    let (rules_in, rules) = bounded(1);
-    // One message: how loading went.
-    let (loaded_in, loaded) = bounded(1);
 
     let events = Events::new(told_in, clock, &health);
     let triggered = cameras::triggered(&config.cameras);
+    let has_product = |name: &str| config.products_dir.join(format!("{name}.toml")).is_file();
+    let desk =
+        Desk { orders: &orders_in, triggers: &triggers_in, triggered: &triggered, has_product: &has_product };
     let station = Station {
         origin: origin(config, &boot_id),
         mqtt: &config.mqtt,
@@ -114,39 +133,18 @@ pub fn run(
         outbox: &config.outbox,
         health: &health,
         events: events.clone(),
-        desk: config.mqtt.commands.then_some(Desk {
-            orders: &orders_in,
-            triggers: &triggers_in,
-            triggered: &triggered,
-        }),
+        desk: config.mqtt.commands.then_some(desk),
     };
 
     scope(|scope| {
         spawn(scope, "publish", || publish::run(&station, clock, &verdicts, &told));
-        let (health, orders) = (&health, &orders);
+        let (health, engine) = (&health, &config.engine);
         spawn(scope, "ledger", move || {
-            let book = Book::new(config.product.deadline, sequence);
             ledger::run(Ledger::new(book, &config.groups, health), &reports, &verdicts_in, clock);
         });
-
-        let inference = {
-            let (reports_in, engine) = (reports_in.clone(), &config.engine);
-            spawn(scope, "inference", move || {
-                let load = || Inspector::load(&config.product, engine, &config.sha256);
-                let context = inference::Context {
-                    frames: &frames,
-                    changes: &rules,
-                    reports: &reports_in,
-                    health,
-                    clock,
-                };
-                inference::run(load, &loaded_in, engine.batch_max, context)
-            })
-        };
-        let rules_now = wait_for_model(&loaded, health, &events)?;
-
+        let ways = cameras::Ways { reports: reports_in, frames: frames_in, triggers };
+        let (judges, inference) = Judges::start(scope, engine, (frames, ways.reports.clone()), health, clock);
         // From here on only cameras and intake hold `frames_in`: the last one to stop ends the stream.
-        let ways = cameras::Ways { reports: reports_in.clone(), frames: frames_in, triggers };
         let surroundings = cameras::Surroundings {
             remaining: remaining.as_ref(),
             health,
@@ -156,34 +154,63 @@ pub fn run(
         };
         let cameras = cameras::start(scope, (&config.cameras, &pools), ways, surroundings);
 
-        let apply = reload::Apply { config, rules: rules_now, rules_in, reports_in, events: &events };
-        let stages = supervisor::Stages { cameras, inference, remaining: remaining.as_ref() };
-        Supervisor { signals: &signals, orders, health, clock }.run(stages, handle, load_config, apply)
+        let watch = watch(station_file, config);
+        let Judges { loads, loaded, changes, notices } = judges;
+        let outlets = Outlets { loads, changes, events: &events, health };
+        let is_trial = config.cameras.iter().all(Camera::ends);
+        let stages = Stages { cameras, inference, remaining: remaining.as_ref(), is_trial };
+        let inlets = Inlets { orders: &orders, loaded: &loaded, notices: &notices, watch: watch.as_ref() };
+        let changes = Changes::begin(config, load_config, outlets, clock.now());
+        Supervisor { signals: &signals, inlets, health, clock }.run(stages, handle, changes)
     })
 }
 
-/// The cameras start when there is a network to judge with, so that a folder of files is not used up before.
-fn wait_for_model(
-    loaded: &Receiver<Result<Rules, LoadError>>,
-    health: &Health,
-    events: &Events<'_>,
-) -> Result<Rules, DaemonError> {
-    match loaded.recv().expect("inference says how loading went") {
-        Ok(rules) => {
-            health.model.set_state(ModelState::Ready);
-            events.tell(Event::ModelReady {
-                product: rules.recipe.product.clone(),
-                bundle_sha256: rules.recipe.bundle_sha256.clone(),
-                device: rules.recipe.device.clone(),
-            });
-            Ok(rules)
-        }
-        Err(error) => {
-            health.model.set_state(ModelState::Failed);
-            events.tell(Event::ModelFailed { cause: causes::chain(&error) });
-            Err(error.into())
-        }
+/// The ways to and from those who load and judge. One change is under way at a time: none of these is ever full.
+struct Judges {
+    loads: Sender<Load>,
+    loaded: Receiver<Result<Ready, LoadError>>,
+    changes: Sender<Change>,
+    notices: Receiver<Notice>,
+}
+
+impl Judges {
+    /// Starts the loader and inference.
+    fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        engine: &'scope Engine,
+        (frames, reports): (Receiver<Frame>, Sender<Report>),
+        health: &'scope Health,
+        clock: &'scope dyn Clock,
+    ) -> (Self, ScopedJoinHandle<'scope, Result<(), DeviceLost>>) {
+        let (loads, loads_out) = bounded(CHANGES);
+        let (loaded_in, loaded) = bounded(CHANGES);
+        let (changes, changes_out) = bounded(CHANGES);
+        let (notices_in, notices) = bounded(CHANGES);
+        spawn(scope, "loader", move || loader::run(&loads_out, &loaded_in, engine));
+        let inference = spawn(scope, "inference", move || {
+            engine::set_threads(engine.threads.unwrap_or_else(engine::threads_beside_cameras));
+            let context = inference::Context {
+                notices: notices_in,
+                reports,
+                health,
+                clock,
+                hangs_at: number(HANGS_AT),
+            };
+            inference::run(engine.batch_max, &frames, &changes_out, context)
+        });
+        (Self { loads, loaded, changes, notices }, inference)
     }
+}
+
+/// Where files cannot be watched the station runs all the same: there are SIGHUP and the command.
+fn watch(station_file: &Path, config: &Config) -> Option<Watch> {
+    let watch = Watch::start(station_file, &config.products_dir);
+    watch.map_err(|why| warn!("settings and products are not watched: {why}")).ok()
+}
+
+/// The number that a variable of the environment holds.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 fn origin<'a>(config: &'a Config, boot_id: &'a str) -> Origin<'a> {

@@ -5,6 +5,7 @@
 
 pub mod cuda;
 pub mod guard;
+pub mod room;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,6 +70,11 @@ pub enum LoadError {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Roi(#[from] RoiError),
+    #[error(
+        "no room on {device} for a second network: about {needed_mb} MB are needed and {free_mb} are free; \
+         engine.swap = \"gap\" unloads the one in use first"
+    )]
+    NoRoom { device: String, needed_mb: u64, free_mb: u64 },
     #[error("loading onto {device} failed: {cause}")]
     Failed { device: String, cause: String },
     #[error(

@@ -62,6 +62,17 @@ pub enum Event {
     ModelFailed {
         cause: String,
     },
+    ProductChanged {
+        product: String,
+        bundle_sha256: String,
+        device: String,
+        id: Option<String>,
+    },
+    ProductRefused {
+        product: String,
+        cause: String,
+        id: Option<String>,
+    },
     ConfigApplied {
         changes: String,
     },
@@ -119,6 +130,8 @@ impl Event {
             Self::CountersLost { .. } => "COUNTERS_LOST",
             Self::ModelReady { .. } => "MODEL_READY",
             Self::ModelFailed { .. } => "MODEL_FAILED",
+            Self::ProductChanged { .. } => "PRODUCT_CHANGED",
+            Self::ProductRefused { .. } => "PRODUCT_REFUSED",
             Self::ConfigApplied { .. } => "CONFIG_APPLIED",
             Self::ConfigRefused { .. } => "CONFIG_REFUSED",
             Self::CommandAccepted { .. } => "COMMAND_ACCEPTED",
@@ -134,9 +147,11 @@ impl Event {
             | Self::BrokerBack { .. }
             | Self::OutboxBack { .. }
             | Self::ModelReady { .. }
+            | Self::ProductChanged { .. }
             | Self::ConfigApplied { .. }
             | Self::CommandAccepted { .. } => Level::Info,
             Self::CameraLost { .. }
+            | Self::ProductRefused { .. }
             | Self::ConfigRefused { .. }
             | Self::CountersLost { .. }
             | Self::CommandRefused { .. }
@@ -161,6 +176,8 @@ impl Event {
             | Self::CountersLost { .. }
             | Self::ModelReady { .. }
             | Self::ModelFailed { .. }
+            | Self::ProductChanged { .. }
+            | Self::ProductRefused { .. }
             | Self::ConfigApplied { .. }
             | Self::ConfigRefused { .. }
             | Self::CommandAccepted { .. }
@@ -176,6 +193,13 @@ impl Event {
             Self::CommandRefused { command, id, cause, .. } => {
                 Some(Answer { command, id: id.as_deref(), cause: Some(cause) })
             }
+            // The product may have been changed by a file: then there is no id.
+            Self::ProductChanged { id: Some(id), .. } => {
+                Some(Answer { command: "product", id: Some(id), cause: None })
+            }
+            Self::ProductRefused { cause, id, .. } => {
+                Some(Answer { command: "product", id: id.as_deref(), cause: Some(cause) })
+            }
             Self::CameraLost { .. }
             | Self::CameraBack { .. }
             | Self::CameraEnded { .. }
@@ -187,6 +211,7 @@ impl Event {
             | Self::CountersLost { .. }
             | Self::ModelReady { .. }
             | Self::ModelFailed { .. }
+            | Self::ProductChanged { id: None, .. }
             | Self::ConfigApplied { .. }
             | Self::ConfigRefused { .. }
             | Self::CommandsUnheard { .. } => None,
@@ -221,12 +246,14 @@ impl Event {
             Self::CountersLost { cause } => {
                 format!("lifetime counters begin at zero, the old ones cannot be read: {cause}")
             }
-            Self::ModelReady { product, bundle_sha256, device } => {
+            Self::ModelReady { product, bundle_sha256, device }
+            | Self::ProductChanged { product, bundle_sha256, device, .. } => {
                 format!(
                     "product {product}, bundle {}, on {device}",
                     &bundle_sha256[..8.min(bundle_sha256.len())]
                 )
             }
+            Self::ProductRefused { product, cause, .. } => format!("product {product} is not taken: {cause}"),
             Self::ModelFailed { cause } | Self::ConfigRefused { cause } => cause.clone(),
             Self::ConfigApplied { changes } => changes.clone(),
             Self::CommandAccepted { command, .. } => format!("command {command} accepted"),

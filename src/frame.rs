@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -100,6 +101,40 @@ pub struct Trigger {
     pub part_id: Option<PartId>,
     /// When the frame was captured, or, until it is, when the trigger came.
     pub captured: Moment,
+    /// How long the answer may take from then on: that of the product in force when the trigger came.
+    pub deadline: Duration,
+}
+
+impl Trigger {
+    /// When the answer is due at the latest.
+    pub fn due(&self) -> Duration {
+        self.captured.mono + self.deadline
+    }
+}
+
+/// Counts the changes of what frames are judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Generation(pub u64);
+
+/// Says which generation a frame is of, from its trigger on. What judges a generation stays as long as somebody else
+/// holds a lease of it.
+#[derive(Clone, Debug)]
+pub struct Lease(Arc<Generation>);
+
+impl Lease {
+    /// The first lease of a generation; clones are the others.
+    pub fn new(generation: Generation) -> Self {
+        Self(Arc::new(generation))
+    }
+
+    pub fn generation(&self) -> Generation {
+        *self.0
+    }
+
+    /// Whether nobody else holds one: then nobody can come by one either.
+    pub fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 /// How pixels lie in memory, 8 bits a channel.
@@ -175,6 +210,7 @@ pub struct Captured {
 #[derive(Debug)]
 pub struct Frame {
     pub trigger: Trigger,
+    pub lease: Lease,
     pub image: Image,
 }
 

@@ -1,13 +1,15 @@
 //! How the stages are: heartbeats, states and counters. The only memory that threads share.
 //!
-//! Stages write, the supervisor and the publisher read. All fields are atomics, each meaningful by itself.
+//! Stages write, the supervisor and the publisher read. All fields but the product are atomics, each meaningful by
+//! itself.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::frame::CameraId;
-use crate::verdict::{Outcome, Reason};
+use crate::frame::{CameraId, Lease};
+use crate::verdict::{Outcome, Reason, Recipe};
 
 /// Everything there is to know about the running stages.
 #[derive(Debug)]
@@ -101,25 +103,79 @@ impl CameraHealth {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelState {
-    Loading = 0,
-    Ready = 1,
-    Failed = 2,
+    Loading,
+    Ready,
+    Failed,
 }
 
+/// What a trigger that comes now is judged by.
+#[derive(Clone, Debug)]
+pub struct Active {
+    pub lease: Lease,
+    pub recipe: Arc<Recipe>,
+    /// From capture to verdict.
+    pub deadline: Duration,
+}
+
+/// What the station judges by, or why it does not.
 #[derive(Debug, Default)]
-pub struct ModelHealth(AtomicU8);
+pub struct ModelHealth(Mutex<Standing>);
+
+#[derive(Debug, Default)]
+struct Standing {
+    active: Option<Active>,
+    fault: Option<String>,
+    refused: Option<String>,
+}
 
 impl ModelHealth {
     pub fn state(&self) -> ModelState {
-        match self.0.load(Relaxed) {
-            0 => ModelState::Loading,
-            1 => ModelState::Ready,
-            _ => ModelState::Failed,
+        let standing = self.standing();
+        match (&standing.active, &standing.fault) {
+            (Some(_), _) => ModelState::Ready,
+            (None, None) => ModelState::Loading,
+            (None, Some(_)) => ModelState::Failed,
         }
     }
 
-    pub fn set_state(&self, state: ModelState) {
-        self.0.store(state as u8, Relaxed);
+    /// None while triggers are answered with `NOT_READY`.
+    pub fn active(&self) -> Option<Active> {
+        self.standing().active.clone()
+    }
+
+    /// Triggers are judged by this from now on. What it takes the place of is given back.
+    pub fn activate(&self, active: Active) -> Option<Active> {
+        let mut standing = self.standing();
+        standing.fault = None;
+        standing.active.replace(active)
+    }
+
+    /// Triggers are answered with `NOT_READY` from now on.
+    pub fn deactivate(&self) -> Option<Active> {
+        self.standing().active.take()
+    }
+
+    /// Why nothing can be judged.
+    pub fn fault(&self) -> Option<String> {
+        self.standing().fault.clone()
+    }
+
+    pub fn set_fault(&self, cause: String) {
+        self.standing().fault = Some(cause);
+    }
+
+    /// Why the last change was not taken over.
+    pub fn refused(&self) -> Option<String> {
+        self.standing().refused.clone()
+    }
+
+    pub fn set_refused(&self, cause: Option<String>) {
+        self.standing().refused = cause;
+    }
+
+    /// Held for a copy: nobody waits for longer.
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

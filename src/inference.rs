@@ -1,44 +1,46 @@
 //! The thread that owns the model: frames in, judgements out.
 //!
-//! It loads nothing while it judges. New rules come ready-made through a channel and are taken over between two
-//! batches.
+//! It loads nothing while it judges. What it shall judge by comes ready-made through a channel and is taken over between
+//! two batches; each frame is judged by what was in force at its trigger.
 
+pub mod bench;
+mod crew;
 pub mod rules;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, never, select};
-use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config;
 use crate::config::product::Product;
-use crate::engine::{self, Detector, Engine, EngineError, LoadError, Measured};
-use crate::frame::{Frame, Picture, Size};
-use crate::health::Health;
+use crate::engine::{Detector, Engine, EngineError, LoadError};
+use crate::frame::{Frame, Generation};
+use crate::health::{Active, Health};
+use crate::inference::bench::Bench;
 use crate::inference::rules::Rules;
 use crate::ledger::Report;
 use crate::model::bundle::Bundle;
 use crate::model::bundle::roi::CalibratedRoi;
 use crate::model::score::area::Inspected;
-use crate::verdict::regions::{self, Regions};
-use crate::verdict::{Judgement, Outcome, Reason, Recipe, StageTimes};
+use crate::verdict::{Reason, Recipe};
+
+/// A network on a device.
+pub type Network = Box<dyn Detector + Send>;
 
 /// The thread shows that it lives at least this often.
 const IDLE: Duration = Duration::from_millis(500);
 
+/// Whether the last frame of a former product is judged is looked at this often.
+const RETIRE_POLL: Duration = Duration::from_millis(20);
+
 /// When the station stops, frames that wait are judged for so long; the rest is answered without.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
-/// A model and the rules to judge by.
+/// A model and the rules to judge by, made ready outside the thread that judges.
 pub struct Inspector {
-    detector: Box<dyn Detector + Send>,
+    detector: Network,
     rules: Rules,
-    /// Whether the detector has the rules' ROI.
-    has_roi: bool,
-    /// The last size of a frame that the ROI is not drawn on.
-    odd_size: Option<Size>,
 }
 
 impl std::fmt::Debug for Inspector {
@@ -48,49 +50,26 @@ impl std::fmt::Debug for Inspector {
 }
 
 impl Inspector {
-    pub fn new(detector: Box<dyn Detector + Send>, rules: Rules) -> Result<Self, EngineError> {
-        let mut inspector = Self { detector, rules, has_roi: false, odd_size: None };
-        inspector.hand_on_roi()?;
-        Ok(inspector)
+    pub fn new(mut detector: Network, rules: Rules) -> Result<Self, EngineError> {
+        detector.set_roi(rules.roi.as_deref())?;
+        Ok(Self { detector, rules })
     }
 
-    /// Judges by new rules from now on. Where the detector cannot follow, nothing is judged until it does.
-    pub fn follow(&mut self, rules: Rules) {
-        self.has_roi &= rules.roi == self.rules.roi;
-        self.rules = rules;
-        if let Err(error) = self.hand_on_roi() {
-            error!("the new ROI is not taken over, and no frame is judged until it is: {error}");
-        }
-    }
-
-    /// Gives the detector the rules' ROI, if it has another.
-    fn hand_on_roi(&mut self) -> Result<(), EngineError> {
-        if self.has_roi {
-            return Ok(());
-        }
-        self.detector.set_roi(self.rules.roi.as_deref())?;
-        self.has_roi = true;
-        if let Some(inspected) = self.inspected() {
-            info!("ROI: {inspected}");
-        }
-        Ok(())
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// How much of the ROI is inspected, for people; None where there is no ROI.
     pub fn inspected(&self) -> Option<Inspected> {
-        self.rules.roi.as_deref().map(|roi| self.rules.calibrated_roi.inspected(roi))
+        self.rules.inspected()
     }
 
-    /// Loads the active product's bundle onto the device, and finds its self-test's scores again there.
-    ///
-    /// Call it in the thread that will judge: OpenMP keeps a set of worker threads for each thread that calls
-    /// libtorch, and two sets on the same cores made a frame three times as slow.
+    /// Loads a product's bundle onto the device, and finds its self-test's scores again there.
     pub fn load(
         product: &Product,
         settings: &config::engine::Engine,
         config_sha256: &str,
     ) -> Result<Self, LoadError> {
-        engine::set_threads(settings.threads.unwrap_or_else(engine::threads_beside_cameras));
         let bundle = Bundle::read(&product.bundle)?;
         let calibrated_roi = CalibratedRoi::of(&bundle.manifest);
         let engine = Engine::load(&bundle, settings.device)?;
@@ -108,189 +87,126 @@ impl Inspector {
     }
 }
 
+/// What can be judged by as soon as it is installed.
+#[derive(Debug)]
+pub enum Ready {
+    Inspector(Inspector),
+    /// For the network in use.
+    Rules(Rules),
+}
+
+impl Ready {
+    pub fn rules(&self) -> &Rules {
+        match self {
+            Self::Inspector(inspector) => &inspector.rules,
+            Self::Rules(rules) => rules,
+        }
+    }
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+pub enum Change {
+    /// Judge by this from now on. [`Notice::Installed`] answers.
+    Install { active: Active, ready: Box<Ready> },
+    /// Judge nothing from now on. [`Notice::Retired`] follows when the last frame is judged.
+    Unload,
+}
+
+/// What the thread says.
+pub enum Notice {
+    /// In force, or as before and why.
+    Installed(Result<(), String>),
+    /// The last frame of this generation is judged. Its network comes along if nothing else needs it.
+    Retired(Generation, Option<Network>),
+}
+
+impl std::fmt::Debug for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Installed(result) => f.debug_tuple("Installed").field(result).finish(),
+            Self::Retired(generation, _) => f.debug_tuple("Retired").field(generation).finish(),
+        }
+    }
+}
+
 /// The device is gone: the process must end, so that a new one can have it again.
 #[derive(Debug, thiserror::Error)]
 #[error("inference stopped")]
 pub struct DeviceLost(#[source] pub EngineError);
 
-/// What the thread is given besides the model.
-#[derive(Clone, Copy)]
+/// What is around those who judge.
+#[derive(Clone)]
 pub struct Context<'a> {
-    pub frames: &'a Receiver<Frame>,
-    /// New rules, taken over between two batches.
-    pub changes: &'a Receiver<Rules>,
-    pub reports: &'a Sender<Report>,
+    /// There is room for what one change leads to.
+    pub notices: Sender<Notice>,
+    pub reports: Sender<Report>,
     pub health: &'a Health,
     pub clock: &'a dyn Clock,
+    /// For tests: at this frame, counted from 1, the thread hangs for ever.
+    pub hangs_at: Option<u64>,
 }
 
 impl std::fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("waiting", &self.frames.len()).finish_non_exhaustive()
+        f.debug_struct("Context").field("hangs_at", &self.hangs_at).finish_non_exhaustive()
     }
 }
 
-/// Loads, says in `loaded` how that went, and judges.
+/// Judges until no camera is left, at most `batch_max` frames together. Changes are taken over between two batches.
 pub fn run(
-    load: impl FnOnce() -> Result<Inspector, LoadError>,
-    loaded: &Sender<Result<Rules, LoadError>>,
     batch_max: usize,
+    frames: &Receiver<Frame>,
+    changes: &Receiver<Change>,
     context: Context<'_>,
 ) -> Result<(), DeviceLost> {
-    let (said, inspector) = match load() {
-        Ok(inspector) => (Ok(inspector.rules.clone()), Some(inspector)),
-        Err(error) => (Err(error), None),
-    };
-    // There is room for the one message, and the supervisor waits for it.
-    drop(loaded.send(said));
-    inspector.map_or(Ok(()), |inspector| judge_all(inspector, batch_max, context))
+    judge_all(Bench::new(context), batch_max, frames, changes)
 }
 
-/// Judges until no camera is left, at most `batch_max` frames together.
-fn judge_all(mut inspector: Inspector, batch_max: usize, context: Context<'_>) -> Result<(), DeviceLost> {
-    let Context { frames, changes, reports, health, clock } = context;
+fn judge_all(
+    mut bench: Bench<'_>,
+    batch_max: usize,
+    frames: &Receiver<Frame>,
+    changes: &Receiver<Change>,
+) -> Result<(), DeviceLost> {
+    let (health, clock) = (bench.context.health, bench.context.clock);
     let (mut changes, no_changes) = (changes, never());
-    let mut batch = Vec::with_capacity(batch_max);
+    // A frame that is of another generation than the batch before it.
+    let mut held = None;
     let mut stop_by = None;
     loop {
         health.inference.beat(clock.now());
-        select! {
-            recv(changes) -> rules => if let Ok(rules) = rules {
-                inspector.follow(rules);
-            } else {
-                // The supervisor lets go of its end when the station stops.
-                changes = &no_changes;
-                stop_by = Some(clock.now().mono + LAST_LOOK);
-            },
-            recv(frames) -> frame => match frame {
-                Ok(frame) => batch.push(frame),
-                Err(_) => return Ok(()),
-            },
-            default(IDLE) => continue,
+        if let Some(frame) = held.take() {
+            held = bench.add(frame);
+        } else {
+            select! {
+                recv(changes) -> change => if let Ok(change) = change {
+                    bench.take_over(change)?;
+                } else {
+                    // The supervisor lets go of its end when the station stops.
+                    changes = &no_changes;
+                    stop_by = Some(clock.now().mono + LAST_LOOK);
+                },
+                recv(frames) -> frame => match frame {
+                    Ok(frame) => held = bench.add(frame),
+                    Err(_) => return Ok(()),
+                },
+                default(if bench.is_retiring() { RETIRE_POLL } else { IDLE }) => {}
+            }
         }
-        while batch.len() < batch_max
-            && !batch.is_empty()
+        while held.is_none()
+            && (1..batch_max).contains(&bench.in_hand())
             && let Ok(frame) = frames.try_recv()
         {
-            batch.push(frame);
-        }
-        // What was sent before a frame holds for it, whichever of the two was received first.
-        while let Ok(rules) = changes.try_recv() {
-            inspector.follow(rules);
+            held = bench.add(frame);
         }
         if stop_by.is_some_and(|by| clock.now().mono >= by) {
-            answer(Reason::NotReady, &inspector, &mut batch, reports);
-        } else if !batch.is_empty() {
-            judge(&mut inspector, &mut batch, reports, clock)?;
+            bench.answer(Reason::NotReady);
+        } else if bench.in_hand() > 0 {
+            bench.judge()?;
         }
+        bench.retire();
     }
-}
-
-/// Judges the frames of `batch` together, answers for each and leaves it empty. Waits for `reports`.
-pub fn judge(
-    inspector: &mut Inspector,
-    batch: &mut Vec<Frame>,
-    reports: &Sender<Report>,
-    clock: &dyn Clock,
-) -> Result<(), DeviceLost> {
-    if let Err(error) = inspector.hand_on_roi() {
-        return fail(error, inspector, batch, reports);
-    }
-    refuse_odd_sizes(inspector, batch, reports);
-    if batch.is_empty() {
-        return Ok(());
-    }
-    let taken_up = clock.now();
-    let pictures: Vec<Picture<'_>> = batch.iter().map(|frame| frame.image.picture()).collect();
-    let result = inspector.detector.measure(&pictures, clock);
-    drop(pictures);
-    let measured = match result {
-        Ok(measured) => measured,
-        Err(error) => return fail(error, inspector, batch, reports),
-    };
-    for (frame, measured_frame) in batch.drain(..).zip(measured.measured) {
-        let start = clock.now();
-        let mut judgement = judgement(&inspector.rules, &frame, &measured_frame);
-        judgement.times = StageTimes {
-            queue: taken_up.since(frame.trigger.captured),
-            preprocess: measured.preprocess,
-            inference: measured.inference,
-            postprocess: clock.now().since(start),
-        };
-        report(reports, &frame, judgement);
-    }
-    Ok(())
-}
-
-/// Answers for frames that the ROI is not drawn on: nobody knows what counts of them.
-fn refuse_odd_sizes(inspector: &mut Inspector, batch: &mut Vec<Frame>, reports: &Sender<Report>) {
-    let Some(expected) = inspector.rules.roi.as_ref().map(|roi| roi.size()) else { return };
-    for frame in batch.extract_if(.., |frame| frame.image.size != expected) {
-        let found = frame.image.size;
-        if inspector.odd_size.replace(found) != Some(found) {
-            warn!(camera = %frame.trigger.camera, "frames are {found}, but the product's ROI is drawn on {expected}");
-        }
-        let recipe = Some(Arc::clone(&inspector.rules.recipe));
-        report(reports, &frame, Judgement::not_inspected(Reason::FrameCorrupt, recipe));
-    }
-}
-
-fn judgement(rules: &Rules, frame: &Frame, measured: &Measured) -> Judgement {
-    let outcome = rules.limits.judge.outcome(measured.score);
-    let found = regions::find(&measured.map, frame.image.size, rules.limits.regions);
-    Judgement {
-        outcome,
-        score: measured.score.is_finite().then_some(measured.score),
-        p_value: (measured.score.is_finite() && rules.limits.is_calibrated)
-            .then(|| rules.calibration.p_value(measured.score)),
-        regions: Regions { cell_px: measured.cell_px, ..found },
-        frame: Some(frame.image.size),
-        times: StageTimes::default(),
-        recipe: Some(Arc::clone(&rules.recipe)),
-    }
-}
-
-fn fail(
-    error: EngineError,
-    inspector: &Inspector,
-    batch: &mut Vec<Frame>,
-    reports: &Sender<Report>,
-) -> Result<(), DeviceLost> {
-    let reason = match &error {
-        EngineError::DeviceLost { .. } => Reason::DeviceLost,
-        EngineError::Failed(_) => Reason::ModelError,
-        EngineError::WrongSize { .. } => Reason::FrameCorrupt,
-    };
-    answer(reason, inspector, batch, reports);
-    match error {
-        EngineError::DeviceLost { .. } => {
-            error!("the device is lost: {error}");
-            Err(DeviceLost(error))
-        }
-        EngineError::Failed(_) | EngineError::WrongSize { .. } => {
-            warn!("frames could not be judged: {error}");
-            Ok(())
-        }
-    }
-}
-
-/// Answers for frames that were not looked at.
-fn answer(reason: Reason, inspector: &Inspector, batch: &mut Vec<Frame>, reports: &Sender<Report>) {
-    for frame in batch.drain(..) {
-        let recipe = Some(Arc::clone(&inspector.rules.recipe));
-        report(reports, &frame, Judgement::not_inspected(reason, recipe));
-    }
-}
-
-fn report(reports: &Sender<Report>, frame: &Frame, judgement: Judgement) {
-    debug_assert_ne!(
-        (judgement.outcome, judgement.score.is_none()),
-        (Outcome::Good, true),
-        "good without a score"
-    );
-    let closed = Report::Closed { key: frame.trigger.key, judgement };
-    // The ledger outlives inference: it ends when the last sender is gone.
-    drop(reports.send(closed));
 }
 
 #[cfg(test)]

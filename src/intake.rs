@@ -7,18 +7,30 @@ pub mod commanded;
 pub mod matching;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
 use tracing::debug;
 
 use crate::clock::Moment;
-use crate::frame::{CameraId, Captured, Frame, Image, PartId, Trigger, TriggerKey};
-use crate::health::{Health, ModelState};
+use crate::frame::{CameraId, Captured, Frame, Image, Lease, PartId, Trigger, TriggerKey};
+use crate::health::Health;
 use crate::ledger::Report;
 use crate::verdict::{Judgement, Reason};
 
 /// `trig` has 31 bits on the wire and wraps.
 const PUBLISHED_BITS: u64 = 0x7fff_ffff;
+
+/// Of a trigger that is answered at once, because nothing is in force that could judge it.
+const NO_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A trigger with an open entry in the ledger.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    trigger: Trigger,
+    /// Of what was in force when it came; None if there was nothing.
+    lease: Option<Lease>,
+}
 
 /// The way from one camera into the station.
 #[derive(Debug)]
@@ -49,20 +61,22 @@ impl<'a> Intake<'a> {
     /// Takes a frame that is a trigger by itself. Never waits for inference: when its queue is full, this frame is the
     /// one that is dropped.
     pub fn take(&mut self, captured: Captured) {
-        if let Some(trigger) = self.open(captured.at, captured.part_id, None) {
-            self.hand_on(trigger, captured.image);
+        if let Some(opened) = self.open(captured.at, captured.part_id, None) {
+            self.hand_on(opened, captured.image);
         }
     }
 
     /// Opens the entry of a trigger that came, or was captured, at `at`. None if the station takes no more. `number` is
     /// the PLC's own, where it gave one.
-    fn open(&mut self, at: Moment, part_id: Option<PartId>, number: Option<u32>) -> Option<Trigger> {
+    fn open(&mut self, at: Moment, part_id: Option<PartId>, number: Option<u32>) -> Option<Opened> {
         let is_spent = |left: &AtomicU64| left.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_err();
         if self.remaining.is_some_and(is_spent) {
             return None;
         }
         let key = TriggerKey { camera: self.camera, number: self.next };
         self.next += 1;
+        // From here on it is decided what judges this trigger.
+        let active = self.health.model.active();
         let counted = || u32::try_from(key.number & PUBLISHED_BITS).expect("31 bits");
         let trigger = Trigger {
             key,
@@ -71,13 +85,14 @@ impl<'a> Intake<'a> {
             is_numbered_by_plc: number.is_some(),
             part_id,
             captured: at,
+            deadline: active.as_ref().map_or(NO_DEADLINE, |active| active.deadline),
         };
         self.report(Report::Opened(trigger.clone()));
-        Some(trigger)
+        Some(Opened { trigger, lease: active.map(|active| active.lease) })
     }
 
     /// Hands the frame of an open trigger on to inference, or answers for it.
-    fn hand_on(&self, trigger: Trigger, image: Result<Image, String>) {
+    fn hand_on(&self, Opened { trigger, lease }: Opened, image: Result<Image, String>) {
         let key = trigger.key;
         let image = match image {
             Ok(image) => image,
@@ -86,10 +101,8 @@ impl<'a> Intake<'a> {
                 return self.answer(key, Reason::FrameCorrupt);
             }
         };
-        if self.health.model.state() != ModelState::Ready {
-            return self.answer(key, Reason::NotReady);
-        }
-        match self.frames.try_send(Frame { trigger, image }) {
+        let Some(lease) = lease else { return self.answer(key, Reason::NotReady) };
+        match self.frames.try_send(Frame { trigger, lease, image }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => self.answer(key, Reason::FrameDropped),
             Err(TrySendError::Disconnected(_)) => self.answer(key, Reason::NotReady),
@@ -97,10 +110,10 @@ impl<'a> Intake<'a> {
     }
 
     /// The frame of a trigger that was opened before it came.
-    fn show(&self, mut trigger: Trigger, captured: Captured) {
-        trigger.captured = captured.at;
-        self.report(Report::Seen { key: trigger.key, captured: captured.at });
-        self.hand_on(trigger, captured.image);
+    fn show(&self, mut opened: Opened, captured: Captured) {
+        opened.trigger.captured = captured.at;
+        self.report(Report::Seen { key: opened.trigger.key, captured: captured.at });
+        self.hand_on(opened, captured.image);
     }
 
     fn answer(&self, key: TriggerKey, reason: Reason) {
@@ -115,13 +128,15 @@ impl<'a> Intake<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::sync::Arc;
+    use std::time::SystemTime;
 
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::frame::{BufferPool, PixelFormat, Size};
-    use crate::verdict::Outcome;
+    use crate::frame::{BufferPool, Generation, PixelFormat, Size};
+    use crate::health::Active;
+    use crate::verdict::{Outcome, Recipe};
 
     fn captured(image: Result<Image, String>) -> Captured {
         let at = Moment { mono: Duration::ZERO, utc: SystemTime::UNIX_EPOCH };
@@ -135,10 +150,13 @@ mod tests {
     }
 
     /// What became of three pictures, the last of them damaged, with room for one frame.
-    fn reasons(state: ModelState, limit: u64) -> (Vec<Option<Reason>>, usize) {
+    fn reasons(is_ready: bool, limit: u64) -> (Vec<Option<Reason>>, usize) {
         let id = CameraId::new("top").unwrap();
         let health = Health::new([id.clone()]);
-        health.model.set_state(state);
+        if is_ready {
+            let (recipe, deadline) = (Arc::new(Recipe::default()), Duration::from_secs(2));
+            health.model.activate(Active { lease: Lease::new(Generation(1)), recipe, deadline });
+        }
         let pool = BufferPool::new(4, 1);
         let remaining = AtomicU64::new(limit);
         let (reports_in, reports) = bounded(16);
@@ -155,7 +173,7 @@ mod tests {
                     Outcome::NotInspected(reason) => Some(reason),
                     Outcome::Good | Outcome::Anomalous | Outcome::Undecidable => None,
                 },
-                Report::Opened(_) | Report::Seen { .. } | Report::Deadline(_) => None,
+                Report::Opened(_) | Report::Seen { .. } => None,
             })
             .collect();
         (reasons, frames.len())
@@ -163,19 +181,19 @@ mod tests {
 
     #[test]
     fn a_full_queue_and_a_damaged_frame_are_answered_at_once() {
-        let (reasons, queued) = reasons(ModelState::Ready, 10);
+        let (reasons, queued) = reasons(true, 10);
         let expected = [None, None, Some(Reason::FrameDropped), None, Some(Reason::FrameCorrupt)];
         assert_eq!((reasons.as_slice(), queued), (expected.as_slice(), 1));
     }
 
     #[test]
     fn nothing_waits_for_a_model_that_is_not_ready() {
-        let (reasons, queued) = reasons(ModelState::Loading, 10);
+        let (reasons, queued) = reasons(false, 10);
         assert_eq!((reasons[1], reasons[3], queued), (Some(Reason::NotReady), Some(Reason::NotReady), 0));
     }
 
     #[test]
     fn beyond_its_limit_the_station_takes_no_trigger() {
-        assert_eq!(reasons(ModelState::Ready, 1).0.len(), 1);
+        assert_eq!(reasons(true, 1).0.len(), 1);
     }
 }

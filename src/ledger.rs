@@ -36,8 +36,6 @@ pub enum Report {
     Seen { key: TriggerKey, captured: Moment },
     /// It was looked at, or it is known that it cannot be.
     Closed { key: TriggerKey, judgement: Judgement },
-    /// Triggers opened from now on have this long, from capture.
-    Deadline(Duration),
 }
 
 /// The account with its clockwork: what is reported and how late it is comes from outside, verdicts go out.
@@ -67,7 +65,7 @@ impl<'a> Ledger<'a> {
         match report {
             Report::Opened(trigger) => {
                 self.health.counters.triggers.fetch_add(1, Relaxed);
-                let due = self.book.due(&trigger);
+                let due = trigger.due();
                 let parts = self.fusion.opened(&trigger, due);
                 self.book.open_entry(trigger);
                 self.give_parts(parts, now);
@@ -80,7 +78,6 @@ impl<'a> Ledger<'a> {
                     debug!(camera = key.camera, number = key.number, "a second answer is left out");
                 }
             }
-            Report::Deadline(deadline) => self.book.set_deadline(deadline),
         }
     }
 
@@ -218,6 +215,7 @@ mod tests {
             is_numbered_by_plc: false,
             part_id: None,
             captured: clock.now(),
+            deadline: Duration::from_secs(10),
         };
         let judgement =
             Judgement { outcome: Outcome::Good, ..Judgement::not_inspected(Reason::NoFrame, None) };
@@ -227,7 +225,7 @@ mod tests {
         scope(|scope| {
             let (health, clock) = (&health, &clock);
             scope.spawn(move || {
-                let ledger = Ledger::new(Book::new(Duration::from_secs(10), sequence), &[], health);
+                let ledger = Ledger::new(Book::new(sequence), &[], health);
                 run(ledger, &reports, &verdicts_in, clock);
             });
             reports_in.send(Report::Opened(trigger)).unwrap();
@@ -255,7 +253,7 @@ mod tests {
         let health = Health::new(cameras.clone());
         let window = Duration::from_millis(100);
         let groups = [Group { name: "cover".into(), cameras: vec![0, 1], window }];
-        let book = Book::new(Duration::from_secs(1), Sequence::open(folder.path()).unwrap());
+        let book = Book::new(Sequence::open(folder.path()).unwrap());
         let mut ledger = Ledger::new(book, &groups, &health);
         let at = |ms| Moment { mono: Duration::from_millis(ms), utc: SystemTime::UNIX_EPOCH };
         for (camera, id) in cameras.into_iter().enumerate() {
@@ -267,6 +265,7 @@ mod tests {
                     is_numbered_by_plc: false,
                     part_id: None,
                     captured: at(0),
+                    deadline: Duration::from_secs(1),
                 }),
                 at(0),
             );

@@ -57,6 +57,7 @@ pub mod intake;
 pub mod ledger;
 pub mod model;
 pub mod msa;
+pub mod products;
 pub mod progress;
 pub mod publish;
 pub mod recalibrate;

@@ -85,7 +85,7 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
         return Some(match error {
             LoadError::Bundle(_) => NO_INPUT,
             LoadError::Device(_) | LoadError::Roi(_) => CONFIG,
-            LoadError::Failed { .. } | LoadError::SelfTest { .. } => SOFTWARE,
+            LoadError::NoRoom { .. } | LoadError::Failed { .. } | LoadError::SelfTest { .. } => SOFTWARE,
         });
     }
     let is_input = cause.is::<DatasetError>()

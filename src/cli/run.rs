@@ -15,7 +15,7 @@ use crate::config::problem::Problems;
 use crate::config::product::Product;
 use crate::config::{self, Config, Sound, Sources};
 use crate::daemon;
-use crate::engine::LoadError;
+use crate::engine::{LoadError, set_threads, threads_beside_cameras};
 use crate::frame::BufferPool;
 use crate::inference::Inspector;
 use crate::inference::rules::Limits;
@@ -66,18 +66,20 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     let filter = arguments.log.clone().or_else(|| std::env::var("CSFLOWD_LOG").ok());
     telemetry::start(filter.as_deref())?;
     capture::init()?;
-    let load = || arguments.settings.load();
-    let config = match load() {
+    let load = |product: Option<&str>| arguments.settings.with(product, config::load);
+    let config = match load(None) {
         Ok(config) => config,
         Err(problems) => return Ok(refuse(&problems)),
     };
-    daemon::run(&config, arguments.frames, &load, &SystemClock::start())?;
+    let given =
+        daemon::Given { config: &config, station_file: &arguments.settings.config, frames: arguments.frames };
+    daemon::run(given, &load, &SystemClock::start())?;
     Ok(exit::OK)
 }
 
 pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     capture::init()?;
-    let (config, Sound { engine, cameras, product }) = arguments.settings.with(config::examine);
+    let (config, Sound { engine, cameras, product }) = arguments.settings.with(None, config::examine);
     // Where the settings have mistakes, what is sound may have problems of another kind: whoever repairs the one hears
     // of the others now.
     let sha256 = config.as_ref().map_or("", |config| &config.sha256);
@@ -117,6 +119,7 @@ fn look_further(
     let (mut problems, mut inspected) = (Vec::new(), None);
     let looked = match (product, engine) {
         (Some(product), Some(engine)) if !no_hardware => {
+            set_threads(engine.threads.unwrap_or_else(threads_beside_cameras));
             Inspector::load(product, engine, config_sha256).map(|inspector| inspector.inspected())
         }
         (Some(product), _) => read_bundle(product),
@@ -135,11 +138,11 @@ fn look_further(
 
 impl Settings {
     pub(super) fn load(&self) -> Result<Config, Problems> {
-        self.with(config::load)
+        self.with(None, config::load)
     }
 
     /// What `read` makes of the settings.
-    fn with<T>(&self, read: impl FnOnce(&Sources<'_>) -> T) -> T {
+    fn with<T>(&self, product: Option<&str>, read: impl FnOnce(&Sources<'_>) -> T) -> T {
         let pipelines = Pipelines {
             shared_dir: Path::new(SHARED_PIPELINES),
             fill: &|text, parameters| {
@@ -152,6 +155,7 @@ impl Settings {
             environment: &config::process_environment(),
             overrides: &self.overrides,
             pipelines: &pipelines,
+            product,
         })
     }
 }

@@ -36,6 +36,13 @@ pub struct Camera {
     pub retry: (Duration, Duration),
 }
 
+impl Camera {
+    /// Whether it gives a last frame, as a folder of files does.
+    pub fn ends(&self) -> bool {
+        matches!(&self.source, Source::Files(files) if !files.repeat)
+    }
+}
+
 /// What says that a part is in view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerMode {

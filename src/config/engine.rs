@@ -23,6 +23,15 @@ pub enum Device {
 #[error("must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\", is \"{0}\"")]
 pub struct BadDevice(String);
 
+/// How one product takes the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swap {
+    /// Both networks are in memory for a while, or the change is refused.
+    Seamless,
+    /// Where both do not fit, triggers are answered with `NOT_READY` for a while.
+    Gap,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Engine {
     pub device: Device,
@@ -32,6 +41,7 @@ pub struct Engine {
     pub batch_max: usize,
     /// Frames that may wait for inference; one more is answered with `FRAME_DROPPED`.
     pub frame_queue: usize,
+    pub swap: Swap,
 }
 
 pub(super) fn read(raw: raw::Engine, section: &mut Section<'_>) -> Engine {
@@ -43,6 +53,10 @@ pub(super) fn read(raw: raw::Engine, section: &mut Section<'_>) -> Engine {
         threads: section.whole("threads", raw.threads, 1..=1024),
         batch_max: section.whole("batch_max", raw.batch_max, 1..=64).unwrap_or(BATCH_MAX),
         frame_queue: section.whole("frame_queue", raw.frame_queue, 1..=1024).unwrap_or(FRAME_QUEUE),
+        swap: match section.get("swap", raw.swap) {
+            Some(raw::Swap::Gap) => Swap::Gap,
+            Some(raw::Swap::Seamless) | None => Swap::Seamless,
+        },
     }
 }
 

@@ -120,6 +120,14 @@ pub(super) struct Engine {
     pub(super) threads: Key<i64>,
     pub(super) batch_max: Key<i64>,
     pub(super) frame_queue: Key<i64>,
+    pub(super) swap: Key<Swap>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Swap {
+    Seamless,
+    Gap,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -1,9 +1,8 @@
 //! What differs between the settings in use and the settings on disk.
 //!
-//! Only the rules of judging can be taken over between two frames. The rest is built into connections and
-//! pipelines, and waits for a restart.
+//! What judges can be taken over between two frames. The rest is built into connections and pipelines, and waits for a
+//! restart.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::Config;
@@ -12,30 +11,26 @@ use super::product::Product;
 use crate::roi::Roi;
 use crate::verdict::Threshold;
 
-/// One thing that has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// In words, for the operator: `product: threshold 10.5 -> 11`. No secret is in it.
-    pub text: String,
-    /// It can be taken over while running.
-    pub live: bool,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rest = if self.live { "" } else { " (needs a restart)" };
-        write!(f, "{}{rest}", self.text)
-    }
-}
-
-/// Every difference; none where both mean the same.
-pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
+/// Every difference that waits for a restart, in words; none where both mean the same.
+pub fn built_in_changes(old: &Config, new: &Config) -> Vec<String> {
     // Named one by one: a field that is added must be thought of here.
-    let Config { station, mqtt, outbox, engine, cameras, groups, product, products_dir, sha256: _ } = old;
+    let Config {
+        station,
+        mqtt,
+        outbox,
+        engine,
+        cameras,
+        groups,
+        product: _,
+        said_product: _,
+        choice: _,
+        products_dir,
+        sha256: _,
+    } = old;
     let mut changes = Vec::new();
     let mut restart = |changed: bool, text: &str| {
         if changed {
-            changes.push(Change { text: text.into(), live: false });
+            changes.push(format!("{text} (needs a restart)"));
         }
     };
     restart(*station != new.station || *products_dir != new.products_dir, "station");
@@ -44,7 +39,6 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     restart(*engine != new.engine, "engine");
     restart(*groups != new.groups, "group");
     camera_changes(cameras, &new.cameras, &mut restart);
-    product_changes(product, &new.product, &mut changes);
     changes
 }
 
@@ -64,12 +58,8 @@ fn camera_changes(old: &[Camera], new: &[Camera], restart: &mut impl FnMut(bool,
     restart(same_set && old.iter().zip(new).any(|(a, b)| a.id != b.id), "order of the cameras");
 }
 
-/// Whether both are judged by the same network.
-pub fn is_same_product(old: &Product, new: &Product) -> bool {
-    (&old.name, &old.bundle) == (&new.name, &new.bundle)
-}
-
-fn product_changes(old: &Product, new: &Product, changes: &mut Vec<Change>) {
+/// Every difference between two products, in words: `product: threshold 10.5 -> 11`.
+pub fn product_changes(old: &Product, new: &Product) -> Vec<String> {
     let Product {
         name,
         file: _,
@@ -82,22 +72,22 @@ fn product_changes(old: &Product, new: &Product, changes: &mut Vec<Change>) {
         mm_per_px,
         roi,
     } = old;
-    // The rules of another product are not those of the network that is loaded.
-    let is_same = is_same_product(old, new);
-    let mut note = |live: bool, key: &str, old: String, new: String| {
+    let mut changes = Vec::new();
+    let mut note = |key: &str, old: String, new: String| {
         if old != new {
-            changes.push(Change { text: format!("product: {key} {old} -> {new}"), live: live && is_same });
+            changes.push(format!("product: {key} {old} -> {new}"));
         }
     };
-    note(false, "name", name.clone(), new.name.clone());
-    note(false, "bundle", bundle.display().to_string(), new.bundle.display().to_string());
-    note(true, "threshold", number(threshold.map(Threshold::get)), number(new.threshold.map(Threshold::get)));
-    note(true, "guard_band", number(*guard_band), number(new.guard_band));
-    note(true, "deadline", milliseconds(*deadline), milliseconds(new.deadline));
-    note(true, "regions.map_threshold", number(*map_threshold), number(new.map_threshold));
-    note(true, "regions.min_area_px", min_area_px.to_string(), new.min_area_px.to_string());
-    note(true, "mm_per_px", number(*mm_per_px), number(new.mm_per_px));
-    note(true, "roi", checksum(roi.as_deref()), checksum(new.roi.as_deref()));
+    note("name", name.clone(), new.name.clone());
+    note("bundle", bundle.display().to_string(), new.bundle.display().to_string());
+    note("threshold", number(threshold.map(Threshold::get)), number(new.threshold.map(Threshold::get)));
+    note("guard_band", number(*guard_band), number(new.guard_band));
+    note("deadline", milliseconds(*deadline), milliseconds(new.deadline));
+    note("regions.map_threshold", number(*map_threshold), number(new.map_threshold));
+    note("regions.min_area_px", min_area_px.to_string(), new.min_area_px.to_string());
+    note("mm_per_px", number(*mm_per_px), number(new.mm_per_px));
+    note("roi", checksum(roi.as_deref()), checksum(new.roi.as_deref()));
+    changes
 }
 
 fn checksum(roi: Option<&Roi>) -> String {

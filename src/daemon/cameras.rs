@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -13,7 +14,7 @@ use crate::config::camera::{Camera, TriggerMode};
 use crate::config::engine::Engine;
 use crate::events::Events;
 use crate::frame::{BufferPool, CameraId, Captured, Frame, Size};
-use crate::health::Health;
+use crate::health::{Health, ModelState};
 use crate::intake::Intake;
 use crate::intake::commanded::{self, Commanded};
 use crate::ledger::Report;
@@ -27,6 +28,9 @@ const TYPICAL_SIZE: Size = Size { width: 1280, height: 1024 };
 
 /// Frames of commanded cameras on their way to the intake.
 const CAPTURED_QUEUE: usize = 4;
+
+/// A camera that waits for the product looks for it this often.
+const READY_POLL: Duration = Duration::from_millis(20);
 
 /// To the stages behind, and from the broker.
 #[derive(Debug)]
@@ -89,6 +93,11 @@ pub(super) fn start<'scope>(
             TriggerMode::Free | TriggerMode::Hardware => Box::new(move |captured| intake.take(captured)),
         };
         threads.push(spawn(scope, &format!("camera-{}", camera.id), move || {
+            // Nobody wants a folder of files, or a number of triggers, used up before there is something to judge by.
+            // Other cameras start at once, and their triggers are answered.
+            if (camera.ends() || remaining.is_some()) && !wait_until_ready(health, shutdown) {
+                return;
+            }
             let context = capture::Context { clock, shutdown, health: &health.cameras[position], events };
             capture::run(camera, context, pool, &mut deliver);
         }));
@@ -97,4 +106,14 @@ pub(super) fn start<'scope>(
     drop(captured_in);
     spawn(scope, "intake", move || commanded::run(commanded, &ways.triggers, &captured, clock));
     threads
+}
+
+/// False if the stop request comes first.
+fn wait_until_ready(health: &Health, shutdown: &Shutdown) -> bool {
+    while health.model.state() != ModelState::Ready {
+        if shutdown.sleep(READY_POLL) {
+            return false;
+        }
+    }
+    true
 }

@@ -4,17 +4,19 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, never, select};
 use sd_notify::NotifyState;
 use tracing::{info, warn};
 
 use crate::clock::{Clock, Moment};
 use crate::command::{Command, Order};
 use crate::daemon::DaemonError;
-use crate::daemon::reload::{Apply, Reload};
+use crate::daemon::change::{Asked, Changes};
 use crate::daemon::signals::Signals;
+use crate::daemon::watch::{Settling, Watch};
+use crate::engine::LoadError;
 use crate::health::{CameraState, Health};
-use crate::inference::DeviceLost;
+use crate::inference::{DeviceLost, Notice, Ready};
 use crate::shutdown::ShutdownHandle;
 
 /// How long a signal may go unseen.
@@ -28,12 +30,24 @@ pub struct Stages<'scope, 'a> {
     pub cameras: Vec<ScopedJoinHandle<'scope, ()>>,
     pub inference: ScopedJoinHandle<'scope, Result<(), DeviceLost>>,
     pub remaining: Option<&'a AtomicU64>,
+    /// Every camera is a folder of files that ends: a trial, in which nobody mends a product that cannot be loaded.
+    pub is_trial: bool,
+}
+
+/// What the supervisor listens to.
+#[derive(Clone, Copy, Debug)]
+pub struct Inlets<'a> {
+    /// What it is asked for by MQTT.
+    pub orders: &'a Receiver<Command>,
+    pub loaded: &'a Receiver<Result<Ready, LoadError>>,
+    pub notices: &'a Receiver<Notice>,
+    /// The files that people edit; None where they cannot be watched.
+    pub watch: Option<&'a Watch>,
 }
 
 pub struct Supervisor<'a> {
     pub signals: &'a Signals,
-    /// What it is asked for by MQTT.
-    pub orders: &'a Receiver<Command>,
+    pub inlets: Inlets<'a>,
     pub health: &'a Health,
     pub clock: &'a dyn Clock,
 }
@@ -50,39 +64,71 @@ impl Supervisor<'_> {
         &self,
         stages: Stages<'_, '_>,
         shutdown: ShutdownHandle,
-        load: Reload<'_>,
-        apply: Apply<'_>,
+        mut changes: Changes<'_>,
     ) -> Result<(), DaemonError> {
         let mut watchdog = Watchdog::new(self.clock.now());
         let mut status_at = Duration::ZERO;
-        notify(&[NotifyState::Ready]);
-        info!("ready");
-        while self.reason_to_stop(&stages).is_none() {
+        let mut edits = Settling::default();
+        let mut failure = None;
+        let mut is_ready = false;
+        while self.reason_to_stop(&stages).is_none() && failure.is_none() {
             let now = self.clock.now();
             if self.signals.take_reload() {
-                reload(load, &apply);
+                reload(&mut changes, now);
+            }
+            if edits.is_settled(now) {
+                changes.reload(Asked::ByFile, now);
+            }
+            changes.attend(now);
+            if changes.is_begun() && !is_ready {
+                failure = changes.take_first_failure().filter(|_| stages.is_trial);
+                is_ready = failure.is_none();
+                if is_ready {
+                    notify(&[NotifyState::Ready]);
+                    info!("ready");
+                }
             }
             watchdog.feed(self.health, now);
-            if now.mono >= status_at {
+            if is_ready && now.mono >= status_at {
                 status_at = now.mono + STATUS_PAUSE;
                 notify(&[NotifyState::Status(&status_line(self.health))]);
             }
-            // The flags that signals set cannot wake it.
-            if let Ok(Command { order, .. }) = self.orders.recv_timeout(POLL) {
-                match order {
-                    Order::Reload => reload(load, &apply),
-                    Order::Trigger { .. } | Order::Product(_) => warn!(?order, "refused before it came here"),
-                }
-            }
+            self.listen(&mut changes, &mut edits);
         }
         info!(reason = self.reason_to_stop(&stages), "stopping");
-        notify(&[NotifyState::Stopping]);
+        if is_ready {
+            notify(&[NotifyState::Stopping]);
+        }
         drop(shutdown);
-        // The ledger ends when nobody is left to report to it.
-        drop(apply);
+        // The loader and inference end when nobody is left to ask them.
+        drop(changes);
         // A panic ends the process where it happens, so every thread that can be joined has ended well.
         stages.inference.join().expect("a panic would have ended the process")?;
-        Ok(())
+        failure.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Waits for what comes next, or until it is time to look round: the flags that signals set cannot wake it.
+    fn listen(&self, changes: &mut Changes<'_>, edits: &mut Settling) {
+        let nothing = never();
+        let edited = self.inlets.watch.map_or(&nothing, Watch::changed);
+        select! {
+            recv(self.inlets.orders) -> command => if let Ok(Command { order, id, .. }) = command {
+                let now = self.clock.now();
+                match order {
+                    Order::Reload => reload(changes, now),
+                    Order::Product(product) => changes.choose(&product, id.as_ref(), now),
+                    Order::Trigger { .. } => warn!(?order, "refused before it came here"),
+                }
+            },
+            recv(self.inlets.loaded) -> result => if let Ok(result) = result {
+                changes.loaded(result, self.clock.now());
+            },
+            recv(self.inlets.notices) -> notice => if let Ok(notice) = notice {
+                changes.notice(notice, self.clock.now());
+            },
+            recv(edited) -> _ => edits.changed(self.clock.now()),
+            default(POLL) => {}
+        }
     }
 
     fn reason_to_stop(&self, stages: &Stages<'_, '_>) -> Option<&'static str> {
@@ -100,9 +146,9 @@ impl Supervisor<'_> {
     }
 }
 
-fn reload(load: Reload<'_>, apply: &Apply<'_>) {
+fn reload(changes: &mut Changes<'_>, now: Moment) {
     notify_reloading();
-    apply.reload(load);
+    changes.reload(Asked::Expressly, now);
     notify(&[NotifyState::Ready]);
 }
 

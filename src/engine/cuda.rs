@@ -49,6 +49,31 @@ pub fn is_fatal(cause: &str) -> bool {
     !cause.contains("out of memory") && (cause.contains("CUDA error") || cause.contains("cuDNN error"))
 }
 
+/// Bytes that are free on a CUDA device; None if it does not say. What libtorch keeps for itself to use again is not
+/// among them.
+#[expect(unsafe_code, reason = "libtorch has no call for it that tch knows")]
+pub fn free_memory(index: usize) -> Option<u64> {
+    use libloading::os::unix::{Library, Symbol};
+    use std::ffi::c_int;
+
+    let index = c_int::try_from(index).ok()?;
+    let process = Library::this();
+    let (mut free, mut total) = (0_usize, 0_usize);
+    // SAFETY: both functions of the CUDA runtime, which `open` has loaded with libtorch_cuda, have had these types since
+    // they exist, and write to the two numbers alone.
+    let result = unsafe {
+        let set_device: Symbol<unsafe extern "C" fn(c_int) -> c_int> =
+            process.get(b"cudaSetDevice\0").ok()?;
+        let get_info: Symbol<unsafe extern "C" fn(*mut usize, *mut usize) -> c_int> =
+            process.get(b"cudaMemGetInfo\0").ok()?;
+        if set_device(index) != 0 {
+            return None;
+        }
+        get_info(&raw mut free, &raw mut total)
+    };
+    (result == 0).then(|| u64::try_from(free).unwrap_or(u64::MAX))
+}
+
 #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
 fn open_library() -> Result<(), String> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::calibrate::Calibration;
 use crate::config::product::Product;
 use crate::model::bundle::roi::{CalibratedRoi, OwnLimits, RoiError};
+use crate::model::score::area::Inspected;
 use crate::roi::Roi;
 use crate::verdict::regions::RegionRule;
 use crate::verdict::{Judge, Recipe};
@@ -81,6 +82,11 @@ impl Rules {
         };
         let (roi, recipe) = (product.roi.clone(), Arc::new(recipe));
         Ok(Self { limits, calibration, calibrated_roi, roi, recipe })
+    }
+
+    /// How much of the ROI is inspected, for people; None where there is no ROI.
+    pub fn inspected(&self) -> Option<Inspected> {
+        self.roi.as_deref().map(|roi| self.calibrated_roi.inspected(roi))
     }
 
     /// The same bundle on the same device under settings that have changed.

@@ -1,22 +1,23 @@
 //! The thread against detectors that do what is written, in the thread of the test.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{bounded, never};
+use crossbeam_channel::bounded;
 
 use super::*;
 use crate::calibrate::evidence::Evidence;
 use crate::calibrate::{Calibration, Shortfall, Target, calibrate};
 use crate::clock::Moment;
-use crate::engine::Batch;
-use crate::frame::{BufferPool, CameraId, Image, PixelFormat, Size, Trigger, TriggerKey};
+use crate::engine::{Batch, Measured};
+use crate::frame::{BufferPool, CameraId, Image, Lease, Picture, PixelFormat, Size, Trigger, TriggerKey};
 use crate::inference::rules::Limits;
 use crate::model::score::area::Grids;
 use crate::model::score::scoring::ScoreKind;
 use crate::roi::{Roi, Shapes};
-use crate::verdict::Threshold;
 use crate::verdict::regions::AnomalyMap;
+use crate::verdict::{Judgement, Outcome, StageTimes, Threshold};
 
 const SIZE: Size = Size { width: 1, height: 1 };
 
@@ -34,11 +35,11 @@ const LOST_AT: u32 = 8;
 struct Scripted {
     /// The pixels of each batch.
     batches: Sender<Vec<u8>>,
-    /// Done in the middle of the first batch.
-    meanwhile: Option<Box<dyn FnOnce() + Send>>,
     clock: ManualClock,
     /// How long a batch takes.
     takes_ms: u64,
+    /// Its first picture is to warm it.
+    is_warm: bool,
 }
 
 impl Detector for Scripted {
@@ -52,11 +53,10 @@ impl Detector for Scripted {
 
     fn measure(&mut self, pictures: &[Picture<'_>], _: &dyn Clock) -> Result<Batch, EngineError> {
         let pixels: Vec<u8> = pictures.iter().map(|picture| picture.pixels[0]).collect();
-        self.batches.send(pixels.clone()).unwrap();
-        if let Some(meanwhile) = self.meanwhile.take() {
-            meanwhile();
+        if std::mem::replace(&mut self.is_warm, true) {
+            self.batches.send(pixels.clone()).unwrap();
+            self.clock.0.fetch_add(self.takes_ms, Relaxed);
         }
-        self.clock.0.fetch_add(self.takes_ms, Relaxed);
         if pixels.contains(&FAILS) {
             return Err(EngineError::Failed("out of order".into()));
         }
@@ -128,6 +128,7 @@ fn rules_with(threshold: f64, roi: Option<Arc<Roi>>) -> Rules {
 struct Run {
     answers: Vec<(u64, Judgement)>,
     batches: Vec<Vec<u8>>,
+    notices: Vec<Notice>,
     /// Frames that nobody took up.
     left: usize,
     end: Result<(), DeviceLost>,
@@ -140,55 +141,87 @@ impl Run {
 }
 
 fn run_on(pixels: &[u8], batch_max: usize) -> Run {
-    run_with(pixels, batch_max, Surroundings { changes: &never(), meanwhile: None, takes_ms: 0 })
+    let rounds: Vec<_> = pixels.iter().map(|&pixel| (pixel, 1)).collect();
+    run_with(&rounds, batch_max, Surroundings { rules: vec![rules(10.0)], ..Surroundings::default() })
 }
 
-/// What happens beside the frames.
-struct Surroundings<'a> {
-    changes: &'a Receiver<Rules>,
-    meanwhile: Option<Box<dyn FnOnce() + Send>>,
+/// What there is beside the frames.
+#[derive(Default)]
+struct Surroundings {
+    /// What each generation is judged by, from 1 on. The first comes with the network.
+    rules: Vec<Rules>,
     takes_ms: u64,
+    is_stopping: bool,
 }
 
-fn run_with(pixels: &[u8], batch_max: usize, surroundings: Surroundings<'_>) -> Run {
-    let Surroundings { changes, meanwhile, takes_ms } = surroundings;
+fn frame(camera: &CameraId, number: u64, pixel: u8, lease: Lease) -> Frame {
+    let trigger = Trigger {
+        key: TriggerKey { camera: 0, number },
+        camera: camera.clone(),
+        published_number: 0,
+        is_numbered_by_plc: false,
+        part_id: None,
+        captured: Moment { mono: Duration::from_millis(1), utc: SystemTime::UNIX_EPOCH },
+        deadline: Duration::from_secs(1),
+    };
+    let mut pixels = BufferPool::new(0, 1).take();
+    pixels.push(pixel);
+    Frame { trigger, lease, image: Image { size: SIZE, format: PixelFormat::Gray8, pixels } }
+}
+
+/// Frames by their pixel and generation.
+fn run_with(rounds: &[(u8, u64)], batch_max: usize, surroundings: Surroundings) -> Run {
+    let Surroundings { rules, takes_ms, is_stopping } = surroundings;
     let camera = CameraId::new("top").unwrap();
     let health = Health::new([camera.clone()]);
-    let pool = BufferPool::new(0, 1);
-    let (frames_in, frames) = bounded(pixels.len());
-    for (number, &pixel) in (0..).zip(pixels) {
-        let key = TriggerKey { camera: 0, number };
-        let captured = Moment { mono: Duration::from_millis(1), utc: SystemTime::UNIX_EPOCH };
-        let trigger = Trigger {
-            key,
-            camera: camera.clone(),
-            published_number: 0,
-            is_numbered_by_plc: false,
-            part_id: None,
-            captured,
+    let (frames_in, frames) = bounded(rounds.len());
+    let (batches_in, batches) = bounded(rounds.len() + 1);
+    let (reports_in, reports) = bounded(rounds.len());
+    let (changes_in, changes) = bounded(1);
+    let (notices_in, notices) = bounded(16);
+    let clock = ManualClock(Arc::new(AtomicU64::new(5)));
+    let context =
+        Context { notices: notices_in, reports: reports_in, health: &health, clock: &clock, hangs_at: None };
+    let mut bench = Bench::new(context);
+    let detector = Scripted { batches: batches_in, clock: clock.clone(), takes_ms, is_warm: false };
+    let mut first = Some(Box::new(detector));
+    let mut leases = Vec::new();
+    let mut end = Ok(());
+    for (generation, rules) in (1..).map(Generation).zip(rules) {
+        let lease = Lease::new(generation);
+        let active = Active {
+            lease: lease.clone(),
+            recipe: Arc::clone(&rules.recipe),
+            deadline: Duration::from_secs(1),
         };
-        let mut pixels = pool.take();
-        pixels.push(pixel);
-        let image = Image { size: SIZE, format: PixelFormat::Gray8, pixels };
-        frames_in.send(Frame { trigger, image }).unwrap();
+        let ready = match first.take() {
+            Some(detector) => Ready::Inspector(Inspector::new(detector, rules).unwrap()),
+            None => Ready::Rules(rules),
+        };
+        end = end.and(bench.take_over(Change::Install { active, ready: Box::new(ready) }));
+        leases.push(lease);
+    }
+    for (number, &(pixel, generation)) in (0..).zip(rounds) {
+        let lease = leases[usize::try_from(generation).unwrap() - 1].clone();
+        frames_in.send(frame(&camera, number, pixel, lease)).unwrap();
     }
     // The cameras have ended; what they left is still to be judged.
-    drop(frames_in);
-    let (batches_in, batches) = bounded(pixels.len());
-    let (reports_in, reports) = bounded(pixels.len());
-    let clock = ManualClock(Arc::new(AtomicU64::new(5)));
-    let detector = Box::new(Scripted { batches: batches_in, meanwhile, clock: clock.clone(), takes_ms });
-    let inspector = Inspector::new(detector, rules(10.0)).unwrap();
-    let context = Context { frames: &frames, changes, reports: &reports_in, health: &health, clock: &clock };
-    let end = judge_all(inspector, batch_max, context);
-    drop(reports_in);
-    let answers = reports.iter().map(|report| match report {
+    drop((frames_in, leases));
+    let changes_in = (!is_stopping).then_some(changes_in);
+    let end = end.and_then(|()| judge_all(bench, batch_max, &frames, &changes));
+    drop(changes_in);
+    let answers = reports.try_iter().map(|report| match report {
         Report::Closed { key, judgement } => (key.number, judgement),
-        Report::Opened(_) | Report::Seen { .. } | Report::Deadline(_) => {
-            panic!("inference neither opens nor sets deadlines")
-        }
+        Report::Opened(_) | Report::Seen { .. } => panic!("inference opens nothing"),
     });
-    Run { answers: answers.collect(), batches: batches.iter().collect(), left: frames.len(), end }
+    let answers = answers.collect();
+    Run {
+        answers,
+        batches: batches.try_iter().collect(),
+        notices: notices.try_iter().collect(),
+        left: frames.len(),
+        end,
+    }
 }
 
 #[test]
@@ -236,14 +269,24 @@ fn a_lost_device_answers_for_its_batch_and_ends_the_thread_with_the_cause() {
 }
 
 #[test]
-fn new_rules_wait_for_the_batch_in_hand_and_hold_for_every_later_one() {
-    let (rules_in, changes) = bounded(1);
-    let meanwhile = Box::new(move || rules_in.send(rules(3.0)).unwrap());
-    let run =
-        run_with(&[5, 5, 5], 1, Surroundings { changes: &changes, meanwhile: Some(meanwhile), takes_ms: 0 });
-    assert_eq!(run.outcomes(), [Outcome::Good, Outcome::Anomalous, Outcome::Anomalous]);
+fn each_frame_is_judged_by_what_was_in_force_at_its_trigger() {
+    let rules = vec![rules(10.0), rules(3.0)];
+    let rounds = [(5, 1), (5, 2), (5, 1), (5, 1), (5, 2), (5, 2)];
+    let run = run_with(&rounds, 4, Surroundings { rules, ..Surroundings::default() });
     let thresholds: Vec<_> = run.answers.iter().map(|(_, j)| j.recipe.as_ref().unwrap().threshold).collect();
-    assert_eq!(thresholds, [10.0, 3.0, 3.0], "a verdict tells the rules that it was judged by");
+    assert_eq!(thresholds, [10.0, 3.0, 10.0, 10.0, 3.0, 3.0]);
+    let (good, bad) = (Outcome::Good, Outcome::Anomalous);
+    assert_eq!(run.outcomes(), [good, bad, good, good, bad, bad]);
+    assert_eq!(run.batches, [vec![5], vec![5], vec![5, 5], vec![5, 5]], "never two generations together");
+}
+
+#[test]
+fn what_was_in_force_goes_when_its_last_frame_is_judged_and_not_before() {
+    let rules = vec![rules(10.0), rules(3.0)];
+    let run = run_with(&[(5, 2), (5, 1), (5, 2)], 1, Surroundings { rules, ..Surroundings::default() });
+    assert_eq!(run.outcomes().len(), 3);
+    let retired: Vec<_> = run.notices.iter().filter(|notice| matches!(notice, Notice::Retired(..))).collect();
+    assert!(matches!(retired.as_slice(), [Notice::Retired(Generation(1), None)]), "{retired:?}");
 }
 
 /// The whole of a frame of this side.
@@ -252,30 +295,22 @@ fn drawn_on(side: u32) -> Arc<Roi> {
 }
 
 #[test]
-fn an_roi_that_the_detector_cannot_take_over_leaves_nothing_judged_by_the_old_one() {
-    for (side, reason) in [(FAILS_AT, Reason::ModelError), (LOST_AT, Reason::DeviceLost)] {
-        let (rules_in, changes) = bounded(1);
-        rules_in.send(rules_with(10.0, Some(drawn_on(side)))).unwrap();
-        let run = run_with(&[5, 5], 2, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
-        assert_eq!(run.outcomes(), [Outcome::NotInspected(reason); 2]);
-        assert_eq!(run.batches, Vec::<Vec<u8>>::new(), "nothing is shown to the network");
-        assert_eq!(run.end.is_err(), reason == Reason::DeviceLost);
-    }
-    // It takes over the next one.
-    let (rules_in, changes) = bounded(2);
-    rules_in.send(rules_with(10.0, Some(drawn_on(FAILS_AT)))).unwrap();
-    rules_in.send(rules_with(10.0, Some(drawn_on(1)))).unwrap();
-    let run = run_with(&[5], 1, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
-    assert_eq!(run.outcomes(), [Outcome::Good]);
+fn an_roi_that_the_detector_cannot_take_over_changes_nothing() {
+    let other = |side| vec![rules(10.0), rules_with(10.0, Some(drawn_on(side)))];
+    let surroundings = Surroundings { rules: other(FAILS_AT), ..Surroundings::default() };
+    let run = run_with(&[(5, 1), (20, 1)], 2, surroundings);
+    assert_eq!(run.outcomes(), [Outcome::Good, Outcome::Anomalous]);
+    assert!(matches!(&run.notices[..], [Notice::Installed(Ok(())), Notice::Installed(Err(_))]));
+
+    let surroundings = Surroundings { rules: other(LOST_AT), ..Surroundings::default() };
+    assert!(run_with(&[(5, 1)], 2, surroundings).end.is_err());
 }
 
 #[test]
 fn under_another_roi_the_calibration_says_nothing() {
-    let (rules_in, changes) = bounded(1);
     let other = rules_with(10.0, Some(drawn_on(1)));
     assert!(!other.limits.is_calibrated && rules(10.0).limits.is_calibrated);
-    rules_in.send(other).unwrap();
-    let run = run_with(&[5], 1, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
+    let run = run_with(&[(5, 1)], 1, Surroundings { rules: vec![other], ..Surroundings::default() });
     assert_eq!((run.answers[0].1.score, run.answers[0].1.p_value), (Some(5.0), None));
 
     let product = Product { guard_band: None, roi: Some(drawn_on(1)), ..product(10.0) };
@@ -290,9 +325,8 @@ fn under_another_roi_the_calibration_says_nothing() {
 #[test]
 fn a_frame_that_the_roi_is_not_drawn_on_is_never_good() {
     for (side, outcome) in [(1, Outcome::Good), (2, Outcome::NotInspected(Reason::FrameCorrupt))] {
-        let (rules_in, changes) = bounded(1);
-        rules_in.send(rules_with(10.0, Some(drawn_on(side)))).unwrap();
-        let run = run_with(&[5, 5], 4, Surroundings { changes: &changes, meanwhile: None, takes_ms: 0 });
+        let rules = vec![rules_with(10.0, Some(drawn_on(side)))];
+        let run = run_with(&[(5, 1); 2], 4, Surroundings { rules, ..Surroundings::default() });
         assert_eq!(run.outcomes(), [outcome; 2], "drawn on {side}x{side}");
         assert!(run.answers.iter().all(|(_, judgement)| judgement.recipe.is_some()));
     }
@@ -300,10 +334,10 @@ fn a_frame_that_the_roi_is_not_drawn_on_is_never_good() {
 
 #[test]
 fn when_the_station_stops_what_waits_is_judged_for_a_while_and_then_answered_unseen() {
-    // Nobody is left who could change the rules: that is how a stop shows.
-    let (_, changes) = bounded(0);
+    // Nobody is left who could change anything: that is how a stop shows.
     let at_stop = |takes_ms| {
-        run_with(&[5; 64], 1, Surroundings { changes: &changes, meanwhile: None, takes_ms }).outcomes()
+        run_with(&[(5, 1); 64], 1, Surroundings { rules: vec![rules(10.0)], takes_ms, is_stopping: true })
+            .outcomes()
     };
     assert_eq!(at_stop(0), [Outcome::Good; 64]);
 

@@ -10,9 +10,9 @@ use tracing::warn;
 use crate::clock::Clock;
 use crate::command::{Command, Order};
 use crate::config::camera::Matching;
-use crate::frame::{Captured, Trigger};
-use crate::intake::Intake;
+use crate::frame::Captured;
 use crate::intake::matching::{Decision, Matcher};
+use crate::intake::{Intake, Opened};
 use crate::verdict::Reason;
 
 /// Without anything to wait for, the thread looks round this often.
@@ -28,7 +28,7 @@ pub struct Commanded<'a> {
 struct View<'a> {
     camera: usize,
     intake: Intake<'a>,
-    matcher: Matcher<Trigger, Captured>,
+    matcher: Matcher<Opened, Captured>,
 }
 
 impl<'a> Commanded<'a> {
@@ -80,13 +80,13 @@ impl<'a> Commanded<'a> {
 }
 
 impl View<'_> {
-    fn carry_out(&mut self, decisions: Vec<Decision<Trigger, Captured>>) {
+    fn carry_out(&mut self, decisions: Vec<Decision<Opened, Captured>>) {
         for decision in decisions {
             match decision {
                 Decision::Answered { command, frame } => self.intake.show(command, frame),
-                Decision::Unanswered { command, reason } => self.intake.answer(command.key, reason),
+                Decision::Unanswered { command, reason } => self.intake.answer(command.trigger.key, reason),
                 Decision::Unnamed { frame } => {
-                    if let Some(trigger) = self.intake.open(frame.at, frame.part_id, None) {
+                    if let Some(Opened { trigger, .. }) = self.intake.open(frame.at, frame.part_id, None) {
                         warn!(camera = %trigger.camera, "a frame that no single command names");
                         self.intake.answer(trigger.key, Reason::TriggerAmbiguous);
                     }

@@ -15,7 +15,6 @@ const REMEMBERED: usize = 1024;
 /// All open entries.
 #[derive(Debug)]
 pub struct Book {
-    deadline: Duration,
     sequence: Sequence,
     entries: HashMap<TriggerKey, Entry>,
     /// The same entries by deadline.
@@ -32,9 +31,8 @@ struct Entry {
 }
 
 impl Book {
-    pub fn new(deadline: Duration, sequence: Sequence) -> Self {
+    pub fn new(sequence: Sequence) -> Self {
         Self {
-            deadline,
             sequence,
             entries: HashMap::new(),
             due: BTreeSet::new(),
@@ -48,17 +46,8 @@ impl Book {
         self.entries.len()
     }
 
-    pub fn set_deadline(&mut self, deadline: Duration) {
-        self.deadline = deadline;
-    }
-
     pub fn next_deadline(&self) -> Option<Duration> {
         self.due.first().map(|&(at, _)| at)
-    }
-
-    /// The deadline of a trigger that opens now.
-    pub fn due(&self, trigger: &Trigger) -> Duration {
-        trigger.captured.mono + self.deadline
     }
 
     /// A number for a verdict, after all those given before.
@@ -68,7 +57,7 @@ impl Book {
 
     pub fn open_entry(&mut self, trigger: Trigger) {
         let key = trigger.key;
-        let due = self.due(&trigger);
+        let due = trigger.due();
         let before = self.entries.insert(key, Entry { trigger, due });
         assert!(before.is_none(), "trigger {key:?} was opened twice");
         self.due.insert((due, key));
@@ -162,6 +151,7 @@ mod tests {
             is_numbered_by_plc: false,
             part_id: None,
             captured: at(captured_ms),
+            deadline: DEADLINE,
         }
     }
 
@@ -170,7 +160,7 @@ mod tests {
     }
 
     fn book(folder: &tempfile::TempDir) -> Book {
-        Book::new(DEADLINE, Sequence::open(folder.path()).unwrap())
+        Book::new(Sequence::open(folder.path()).unwrap())
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct Incoming {
 }
 
 /// What the station can be asked for, and who does it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Desk<'a> {
     /// For the supervisor. Full: the command is refused.
     pub orders: &'a Sender<Command>,
@@ -50,6 +50,14 @@ pub struct Desk<'a> {
     pub triggers: &'a Sender<Command>,
     /// The cameras that are triggered by command, of all that there are.
     pub triggered: &'a [CameraId],
+    /// Whether there is a file for this product.
+    pub has_product: &'a (dyn Fn(&str) -> bool + Sync),
+}
+
+impl std::fmt::Debug for Desk<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("triggered", &self.triggered).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -151,8 +159,10 @@ impl<'a> Commands<'a> {
                     Err(format!("there is no camera {camera}"))
                 }
             }
-            Order::Product(_) => Err("the product changes at a restart only".into()),
-            Order::Trigger { .. } | Order::Reload => Ok(()),
+            Order::Product(name) if !(self.desk.has_product)(name) => {
+                Err(format!("there is no product {name}"))
+            }
+            Order::Trigger { .. } | Order::Product(_) | Order::Reload => Ok(()),
         }
     }
 

@@ -30,6 +30,9 @@ pub const VERSION: u8 = 1;
 /// Strings are at most this long as they stand on the wire, escapes included.
 pub const MAX_TEXT: usize = 64;
 
+/// Sentences for people are at most this long on the wire.
+const MAX_SENTENCE: usize = 256;
+
 /// What every message of this run says about its origin.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {

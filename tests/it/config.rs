@@ -78,6 +78,7 @@ impl Etc {
             environment: &self.environment,
             overrides: &self.overrides,
             pipelines: &pipelines,
+            product: None,
         })
     }
 

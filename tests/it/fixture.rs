@@ -37,7 +37,13 @@ const SEED: u64 = 1;
 
 /// What stands in the bundle's file.
 pub(crate) fn bundle() -> &'static [u8] {
-    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(make);
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| make(SEED));
+    &BYTES
+}
+
+/// Another one, as good as the first.
+pub(crate) fn other_bundle() -> &'static [u8] {
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| make(SEED + 1));
     &BYTES
 }
 
@@ -61,11 +67,11 @@ fn grey(level: u8) -> Vec<u8> {
     vec![level; SIZE.pixels() * 3]
 }
 
-fn make() -> Vec<u8> {
+fn make(seed: u64) -> Vec<u8> {
     let _guard = tch::no_grad_guard();
     // Several tests at a time with all cores each would wait for one another most of the time.
     tch::set_num_threads(1);
-    let network = network();
+    let network = network(seed);
     let parts = GREYS.map(|level| grey(level + 2));
     let pictures: Vec<Picture<'_>> = parts.iter().map(|pixels| picture(pixels)).collect();
     let side = network.architecture.input_px;
@@ -90,12 +96,12 @@ fn make() -> Vec<u8> {
     std::fs::read(file).unwrap()
 }
 
-fn network() -> Network {
+fn network(seed: u64) -> Network {
     let lite = Preset::Lite.architecture();
     let flow = FlowConfig { hidden: 8, kernels: vec![3, 3], ..lite.flow };
     let architecture = Architecture { preset: "fixture".into(), input_px: 128, flow, ..lite };
-    let mut network = Network::new(&architecture, draw_permutations(&architecture, SEED), Device::Cpu);
-    let mut rng = Pcg64::seed_from_u64(SEED);
+    let mut network = Network::new(&architecture, draw_permutations(&architecture, seed), Device::Cpu);
+    let mut rng = Pcg64::seed_from_u64(seed);
     fill(&network.backbone_store, &mut rng);
     fill(&network.flow_store, &mut rng);
 

@@ -3,6 +3,7 @@
 mod account;
 mod broker;
 mod outbox;
+mod product;
 mod refused;
 mod reload;
 mod roi;

@@ -35,6 +35,7 @@ fn trigger(key: TriggerKey, at: u64) -> Trigger {
         is_numbered_by_plc: false,
         part_id: None,
         captured: Moment { mono: ms(at), utc: SystemTime::UNIX_EPOCH },
+        deadline: ms(DEADLINE),
     }
 }
 

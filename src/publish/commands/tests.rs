@@ -19,7 +19,12 @@ fn outcome(messages: &[Incoming]) -> (Vec<String>, Vec<Order>) {
     let health = Health::new([CameraId::new("top").unwrap(), CameraId::new("side").unwrap()]);
     let (orders, carried_out) = bounded(8);
     let triggered = [CameraId::new("side").unwrap()];
-    let desk = Desk { orders: &orders, triggers: &orders, triggered: &triggered };
+    let desk = Desk {
+        orders: &orders,
+        triggers: &orders,
+        triggered: &triggered,
+        has_product: &|name| name == "cover",
+    };
     let mut commands = Commands::new(desk, &health, 100, at(0));
     let mut answers = Vec::new();
     for (message, ms) in messages.iter().zip((0..).step_by(2000)) {
@@ -37,6 +42,7 @@ fn outcome(messages: &[Incoming]) -> (Vec<String>, Vec<Order>) {
 fn a_command_is_carried_out_or_refused_and_always_answered() {
     let (answers, orders) = outcome(&[
         incoming("product", r#"{"product":"cover"}"#),
+        incoming("product", r#"{"product":"lid"}"#),
         incoming("trigger", r#"{"camera":"side","part":"A1","trig":7}"#),
         incoming("trigger", r#"{"camera":"top"}"#),
         incoming("trigger", r#"{"camera":"left"}"#),
@@ -45,7 +51,8 @@ fn a_command_is_carried_out_or_refused_and_always_answered() {
     ]);
     insta::assert_debug_snapshot!(answers, @r#"
 [
-    "COMMAND_REFUSED command product refused: the product changes at a restart only",
+    "COMMAND_ACCEPTED command product accepted",
+    "COMMAND_REFUSED command product refused: there is no product lid",
     "COMMAND_ACCEPTED command trigger accepted",
     "COMMAND_REFUSED command trigger refused: camera top is not triggered by command",
     "COMMAND_REFUSED command trigger refused: there is no camera left",
@@ -53,7 +60,7 @@ fn a_command_is_carried_out_or_refused_and_always_answered() {
     "COMMAND_ACCEPTED command reload accepted",
 ]
 "#);
-    assert_eq!(orders.len(), 2, "{orders:?}");
+    assert_eq!(orders.len(), 3, "{orders:?}");
 }
 
 #[test]
@@ -83,7 +90,7 @@ fn what_was_kept_or_may_be_a_repeat_is_not_carried_out() {
 fn flood(count: u64, places: usize) -> (Receiver<Command>, usize, u64) {
     let health = Health::new([]);
     let (orders, carried_out) = bounded(places);
-    let desk = Desk { orders: &orders, triggers: &orders, triggered: &[] };
+    let desk = Desk { orders: &orders, triggers: &orders, triggered: &[], has_product: &|_| false };
     let mut commands = Commands::new(desk, &health, 50, at(0));
     (0..count).for_each(|_| commands.take(&incoming("reload", ""), at(0)));
     commands.take(&incoming("stop", ""), at(1000));

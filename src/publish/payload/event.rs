@@ -3,12 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Origin, VERSION, cut, text, to_json, unix_time};
+use super::{MAX_SENTENCE, Origin, VERSION, cut, text, to_json, unix_time};
 use crate::events::{Level, Told};
 use crate::frame::CameraId;
-
-/// The sentence is at most this long on the wire; other strings keep to 64.
-const MAX_SENTENCE: usize = 256;
 
 /// Something that happened to the station.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

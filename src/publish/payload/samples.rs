@@ -99,6 +99,7 @@ fn verdict(outcome: Outcome, score: Option<f64>, regions: Regions) -> Verdict {
             is_numbered_by_plc: false,
             part_id: None,
             captured: moment(123),
+            deadline: Duration::from_secs(1),
         },
         judgement: Judgement {
             outcome,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Origin, VERSION, text, to_json, unix_time};
+use super::{MAX_SENTENCE, Origin, VERSION, cut, text, to_json, unix_time};
 use crate::clock::Moment;
 use crate::health::{CameraState, Health, ModelState};
 
@@ -35,8 +35,17 @@ pub struct Status<'a> {
     state: State,
     #[schemars(length(max = 64))]
     station: &'a str,
+    /// What parts are judged as, or shall be.
     #[schemars(length(max = 64))]
-    product: &'a str,
+    product: String,
+    /// Why nothing can be judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    fault: Option<String>,
+    /// Why the last change of product or settings was not taken over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    refused: Option<String>,
     /// Names the run of the daemon.
     #[schemars(length(max = 64))]
     boot_id: &'a str,
@@ -87,6 +96,11 @@ pub fn of<'a>(health: &'a Health, origin: &Origin<'a>, now: Moment) -> Status<'a
     } else if health.outbox.beat.age(now) > STALLED {
         found.push((State::Ready, "OUTBOX_STALLED".into()));
     }
+    let sentence = |text: Option<String>| text.map(|text| cut(&text, MAX_SENTENCE).to_owned());
+    let (active, refused) = (health.model.active(), sentence(health.model.refused()));
+    if refused.is_some() {
+        found.push((State::Ready, "CHANGE_REFUSED".into()));
+    }
     let worst_first = [State::Error, State::NotReady, State::Busy];
     Status {
         v: VERSION,
@@ -95,7 +109,9 @@ pub fn of<'a>(health: &'a Health, origin: &Origin<'a>, now: Moment) -> Status<'a
             .find(|&state| found.iter().any(|(of, _)| *of == state))
             .unwrap_or(State::Ready),
         station: text(origin.station),
-        product: text(origin.product),
+        product: text(active.as_ref().map_or(origin.product, |active| &active.recipe.product)).to_owned(),
+        fault: if active.is_some() { None } else { sentence(health.model.fault()) },
+        refused,
         boot_id: text(origin.boot_id),
         reasons: found.into_iter().map(|(_, reason)| reason).collect(),
         cameras: cameras(health),
@@ -123,7 +139,13 @@ impl Status<'_> {
         let conditions = |status: &Self| -> Vec<_> {
             status.cameras.iter().map(|camera| (camera.state, camera.reconnects)).collect()
         };
-        (self.state, &self.reasons) == (other.state, &other.reasons) && conditions(self) == conditions(other)
+        let words = |status: &Self| {
+            let Self { product, fault, refused, .. } = status.clone();
+            (product, fault, refused)
+        };
+        (self.state, &self.reasons) == (other.state, &other.reasons)
+            && conditions(self) == conditions(other)
+            && words(self) == words(other)
     }
 }
 
@@ -132,7 +154,9 @@ fn offline<'a>(origin: &Origin<'a>, reason: &str) -> Status<'a> {
         v: VERSION,
         state: State::Offline,
         station: text(origin.station),
-        product: text(origin.product),
+        product: text(origin.product).to_owned(),
+        fault: None,
+        refused: None,
         boot_id: text(origin.boot_id),
         reasons: vec![reason.into()],
         cameras: Vec::new(),
@@ -164,14 +188,23 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{ORIGIN, moment};
+    use std::sync::Arc;
+
     use super::*;
-    use crate::frame::CameraId;
+    use crate::frame::{CameraId, Generation, Lease};
+    use crate::health::Active;
     use crate::publish::schema::{Kind, assert_valid};
+    use crate::verdict::Recipe;
 
     fn station() -> Health {
         let health = Health::new(["top", "side"].map(|name| CameraId::new(name).unwrap()));
         health.inference.beat(moment(0));
         health
+    }
+
+    fn active() -> Active {
+        let recipe = Arc::new(Recipe { product: "lid".into(), ..Recipe::default() });
+        Active { lease: Lease::new(Generation(1)), recipe, deadline: Duration::from_secs(1) }
     }
 
     fn text_of(status: &Status<'_>) -> String {
@@ -184,7 +217,7 @@ mod tests {
         let health = station();
         let state = || of(&health, &ORIGIN, moment(0)).state;
         assert_eq!(state(), State::NotReady);
-        health.model.set_state(ModelState::Ready);
+        health.model.activate(active());
         assert_eq!(state(), State::NotReady);
         health.cameras[0].set_state(CameraState::Running);
         health.cameras[1].set_state(CameraState::Ended);
@@ -193,7 +226,8 @@ mod tests {
         health.cameras[0].set_state(CameraState::Lost);
         assert_eq!(state(), State::Error);
         health.cameras[0].set_state(CameraState::Running);
-        health.model.set_state(ModelState::Failed);
+        health.model.deactivate();
+        health.model.set_fault("no bundle".into());
         assert_eq!(state(), State::Error);
     }
 
@@ -213,7 +247,7 @@ mod tests {
     #[test]
     fn a_station_whose_results_wait_in_memory_is_ready_and_says_so() {
         let health = station();
-        health.model.set_state(ModelState::Ready);
+        health.model.activate(active());
         health.cameras.iter().for_each(|camera| camera.set_state(CameraState::Running));
         health.outbox.in_memory.store(true, Relaxed);
         let reasons = |ms| {

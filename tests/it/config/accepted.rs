@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use csflowd::config::camera::{Files, Frames, Matching, Order, Source, TriggerMode};
 use csflowd::config::engine::Device;
-use csflowd::config::reload;
+use csflowd::config::{Config, reload};
 use csflowd::frame::{PixelFormat, Size};
 use insta::assert_snapshot;
 
@@ -119,13 +119,16 @@ fn the_sum_changes_with_what_judges_and_with_nothing_else() {
 fn changes_are_named_and_only_judging_changes_while_running() {
     let etc = Etc::new();
     let old = etc.load().unwrap();
-    assert_eq!(reload::changes(&old, &old), []);
+    let changes = |new: &Config| {
+        let built_in = reload::built_in_changes(&old, new);
+        [built_in, reload::product_changes(&old.product, &new.product)].concat()
+    };
+    assert_eq!(changes(&old), [""; 0]);
     let product = "threshold = 10.5\ndeadline_ms = 500\n[regions]\nmin_area_px = 4\n";
     etc.write("products/tile.toml", &[PRODUCT, product].concat());
     let cameras = [&CAMERA.replace("top", "side"), CAMERA, "stall_s = 1\n"].concat();
     etc.write("csflowd.toml", &[STATION, MQTT, "port = 1884\n", &cameras].concat());
-    let changes = reload::changes(&old, &etc.load().unwrap());
-    let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    let lines = changes(&etc.load().unwrap());
     assert_snapshot!(lines.join("\n"), @"
     mqtt (needs a restart)
     camera top (needs a restart)

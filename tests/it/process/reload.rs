@@ -8,7 +8,7 @@ use crate::mosquitto::sender::Sender;
 use crate::mosquitto::subscriber::Subscriber;
 
 #[track_caller]
-fn wait_event(subscriber: &Subscriber, name: &str) -> String {
+pub(super) fn wait_event(subscriber: &Subscriber, name: &str) -> String {
     let event = subscriber.wait_for(name, |m| m.topic == "plant/event" && m.payload["event"] == name);
     event.payload["text"].as_str().unwrap().to_owned()
 }

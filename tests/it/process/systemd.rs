@@ -2,8 +2,8 @@
 
 use super::account::Record;
 use super::{Daemon, Station};
-use crate::mosquitto::Mosquitto;
 use crate::mosquitto::subscriber::Subscriber;
+use crate::mosquitto::{Mosquitto, wait_until};
 
 #[test]
 fn ready_is_told_when_the_model_is_loaded_and_not_before() {
@@ -86,4 +86,29 @@ fn a_second_stop_signal_ends_a_station_that_is_still_draining() {
     let status = daemon.wait();
     broker.thaw();
     assert_eq!(status.code(), Some(128 + 15), "{status}");
+}
+
+#[test]
+fn a_network_that_hangs_is_answered_for_in_time_and_starves_the_watchdog() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 10\nrepeat = true").with_parts(1, 0);
+    station.set_product("deadline_ms = 500\n");
+    let subscriber = Subscriber::start(broker.port);
+    let mut command = station.command("run", &[]);
+    command.env("WATCHDOG_USEC", "2000000").env("CSFLOWD_TEST_HANG_AT_FRAME", "5");
+    let daemon = Daemon::start(command, station.folder.path()).ready();
+    let verdict =
+        subscriber.wait_for("TIMEOUT", |m| m.topic == "plant/top/verdict" && m.payload["code"] == 20).payload;
+    assert!(verdict["lat_ms"].as_f64().unwrap() >= 499.0, "{verdict}");
+    wait_until("the watchdog is not fed any more", || {
+        daemon.log().contains("inference makes no progress: the watchdog is not fed")
+    });
+    drop(daemon.notices_so_far());
+    for _ in 0..20 {
+        // Once the queue is full, the next ones are answered at once.
+        let verdict = subscriber.wait_for("another one", |m| m.topic == "plant/top/verdict").payload;
+        assert!(verdict["code"] == 20 || verdict["code"] == 12, "{verdict}");
+    }
+    let notices = daemon.notices_so_far();
+    assert!(!notices.contains("WATCHDOG=1"), "{notices}");
 }

@@ -13,13 +13,13 @@ use csflowd::command::Command;
 use csflowd::config::mqtt::{Login, Mqtt, Secret};
 use csflowd::config::outbox::Outbox;
 use csflowd::events::Events;
-use csflowd::frame::{CameraId, Trigger, TriggerKey};
-use csflowd::health::{CameraState, Health, ModelState};
+use csflowd::frame::{CameraId, Generation, Lease, Trigger, TriggerKey};
+use csflowd::health::{Active, CameraState, Health};
 use csflowd::publish::commands::Desk;
 use csflowd::publish::outbox::disk::{Disk, Folder};
 use csflowd::publish::payload::Origin;
 use csflowd::publish::{self, Station};
-use csflowd::verdict::{Decided, Judgement, Outcome, PartVerdict, Reason, Verdict};
+use csflowd::verdict::{Decided, Judgement, Outcome, PartVerdict, Reason, Recipe, Verdict};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::mosquitto::PATIENCE;
@@ -52,6 +52,7 @@ pub(crate) fn verdict(seq: u64, outcome: Outcome) -> Verdict {
     let key = TriggerKey { camera: 0, number: seq };
     let judgement = Judgement { outcome, ..Judgement::not_inspected(Reason::NotReady, None) };
     let trigger = Trigger {
+        deadline: Duration::from_secs(1),
         key,
         camera: camera(),
         published_number: 0,
@@ -148,12 +149,19 @@ pub(crate) fn with_disks<D: Disk + Send>(
     let clock = SystemClock::start();
     let health = Health::new([camera()]);
     health.cameras[0].set_state(CameraState::Running);
-    health.model.set_state(ModelState::Ready);
+    let recipe = Arc::new(Recipe { product: "cover".into(), ..Recipe::default() });
+    let (lease, deadline) = (Lease::new(Generation(1)), Duration::from_secs(1));
+    health.model.activate(Active { lease, recipe, deadline });
     let (tell, told) = bounded(64);
     let events = Events::new(tell, &clock, &health);
     let origin = Origin { station: "cell", product: "cover", boot_id: "boot", config_sha256: "c0ffee" };
     let (orders_in, orders) = bounded(1000);
-    let desk = mqtt.commands.then_some(Desk { orders: &orders_in, triggers: &orders_in, triggered: &[] });
+    let desk = mqtt.commands.then_some(Desk {
+        orders: &orders_in,
+        triggers: &orders_in,
+        triggered: &[],
+        has_product: &|name| name == "cover",
+    });
     let station =
         Station { origin, mqtt, state_dir, outbox: &outbox, health: &health, events: events.clone(), desk };
     // Few places: a publisher that waits for the broker is noticed soon.

@@ -59,7 +59,6 @@ pub(crate) struct Checks {
     last_seq: u64,
     // What follows is of one life.
     opened: BTreeMap<TriggerKey, Opened>,
-    deadline: Duration,
     /// Generations and since when they hold.
     generations: Vec<(Duration, usize)>,
     /// Pictures that the station was given, by camera and moment.
@@ -88,7 +87,6 @@ impl Checks {
             parts: Parts::new(Rc::clone(&script)),
             last_seq: 0,
             opened: BTreeMap::new(),
-            deadline: Duration::ZERO,
             generations: Vec::new(),
             shown: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -105,7 +103,6 @@ impl Checks {
         self.opened.clear();
         self.shown.clear();
         self.asked.clear();
-        self.deadline = self.script.deadlines[generation];
         self.generations = vec![(now, generation)];
         self.late = 0;
         self.disturbed = None;
@@ -129,10 +126,6 @@ impl Checks {
     pub(crate) fn reported(&mut self, report: &Report) -> Checked {
         match report {
             Report::Opened(trigger) => self.is_opened(trigger),
-            Report::Deadline(deadline) => {
-                self.deadline = *deadline;
-                Ok(())
-            }
             Report::Seen { .. } | Report::Closed { .. } => Ok(()),
         }
     }
@@ -162,13 +155,10 @@ impl Checks {
             || matches!(self.script.cameras[camera], Mode::Free { is_named: true });
         let name = part.filter(|_| is_named).map(part_id);
         hold!(trigger.part_id.as_ref().map(|id| id.as_str().to_owned()) == name, "a wrong name: {trigger:?}");
-        let opened = Opened {
-            trigger: trigger.clone(),
-            part,
-            due: at + self.deadline,
-            answer: None,
-            is_late_too: false,
-        };
+        let has_its_deadline = |generation: usize| self.script.deadlines[generation] == trigger.deadline;
+        hold!(self.in_force(at).any(has_its_deadline), "the deadline of another product: {trigger:?}");
+        let opened =
+            Opened { trigger: trigger.clone(), part, due: trigger.due(), answer: None, is_late_too: false };
         let before = self.opened.insert(trigger.key, opened);
         hold!(before.is_none(), "{:?} was opened twice", trigger.key);
         self.parts.opened(trigger, part);
@@ -245,11 +235,10 @@ impl Checks {
         };
         self.is_its_own(opened, shot, shown, now)?;
         let Some(recipe) = recipe else { return Err(format!("a score without a recipe: {verdict:?}")) };
-        let since = self.generations.iter().rposition(|&(since, _)| since <= shown).unwrap_or(0);
-        let held = self.generations[since..].iter().map(|&(_, generation)| generation);
-        let generation = held.into_iter().find(|&generation| recipe.product == detector::product(generation));
+        let mut in_force = self.in_force(opened.trigger.captured.mono);
+        let generation = in_force.find(|&generation| recipe.product == detector::product(generation));
         let Some(generation) = generation else {
-            return Err(format!("judged by {}, not by {:?}", recipe.product, &self.generations[since..]));
+            return Err(format!("judged by {}, not by what was in force: {opened:?}", recipe.product));
         };
         let threshold = detector::threshold(generation);
         let expected = if score > threshold {
@@ -261,6 +250,13 @@ impl Checks {
         };
         hold!(*outcome == expected, "{score} against {threshold} is {expected:?}, not {outcome:?}");
         Ok(())
+    }
+
+    /// What was in force when a trigger came; at the very moment of a change, both.
+    fn in_force(&self, at: Duration) -> impl Iterator<Item = usize> + '_ {
+        let since = self.generations.iter().rposition(|&(since, _)| since < at).unwrap_or(0);
+        let held = self.generations[since..].iter().take_while(move |&&(since, _)| since <= at);
+        held.map(|&(_, generation)| generation)
     }
 
     fn is_its_own(&self, opened: &Opened, shot: usize, shown: Duration, now: Duration) -> Checked {

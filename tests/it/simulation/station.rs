@@ -4,15 +4,17 @@ pub(crate) mod publishing;
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 use csflowd::clock::Clock;
 use csflowd::command::Command;
-use csflowd::frame::{BufferPool, Captured, Frame, PartId};
-use csflowd::health::Health;
+use csflowd::frame::{BufferPool, Captured, Frame, Generation, Lease, PartId};
+use csflowd::health::{Active, Health};
+use csflowd::inference::bench::Bench;
 use csflowd::inference::rules::Rules;
-use csflowd::inference::{self, Inspector};
+use csflowd::inference::{Change, Context, Inspector, Notice, Ready};
 use csflowd::intake::Intake;
 use csflowd::intake::commanded::Commanded;
 use csflowd::ledger::book::Book;
@@ -31,6 +33,7 @@ use super::world::{Fixed, World};
 /// As the daemon has them.
 const REPORTS: usize = 1024;
 const CAPTURED: usize = 64;
+const NOTICES: usize = 8;
 const IDLE: Duration = Duration::from_millis(500);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
@@ -85,10 +88,14 @@ pub(crate) struct Life<'a> {
     triggers: Receiver<Command>,
     shots: Queue<(usize, Captured)>,
 
-    inspector: Inspector,
+    bench: Bench<'a>,
     frames: Receiver<Frame>,
-    changes: Queue<Rules>,
-    batch: Vec<Frame>,
+    changes: Queue<Change>,
+    notices: Receiver<Notice>,
+    /// Of another generation than the batch before it.
+    held: Option<Frame>,
+    /// Changes so far.
+    changed: u64,
     /// When the batch is judged, or the thread looks round.
     done_at: Duration,
 
@@ -125,8 +132,20 @@ impl<'a> Life<'a> {
             }
         }
         let classes = script.shots.iter().map(|shot| shot.class).collect();
-        let rules = detector::rules(world.generation, script.deadlines[world.generation]);
         let now = fixed.clock.mono();
+        let (notices_in, notices) = bounded(NOTICES);
+        let mut bench = Bench::new(Context {
+            notices: notices_in,
+            reports: reports.0.clone(),
+            health,
+            clock: &fixed.clock,
+            hangs_at: None,
+        });
+        let rules = detector::rules(world.generation, script.deadlines[world.generation]);
+        let active = active(0, world.generation, &rules, script.deadlines[world.generation]);
+        let inspector = Inspector::new(Box::new(Scripted(classes)), rules).unwrap();
+        let ready = Box::new(Ready::Inspector(inspector));
+        bench.take_over(Change::Install { active, ready }).unwrap();
         Self {
             fixed,
             health,
@@ -137,10 +156,12 @@ impl<'a> Life<'a> {
             commanded,
             triggers,
             shots: bounded(CAPTURED),
-            inspector: Inspector::new(Box::new(Scripted(classes)), rules).unwrap(),
+            bench,
             frames,
             changes: bounded(1),
-            batch: Vec::new(),
+            notices,
+            held: None,
+            changed: 0,
             done_at: now,
             reports,
             ledger: Some(Ledger::new(book, &script.groups, health)),
@@ -171,10 +192,11 @@ impl<'a> Life<'a> {
     /// New settings; false if there is no room for them yet.
     pub(crate) fn change(&mut self, generation: usize) -> bool {
         let deadline = self.fixed.script.deadlines[generation];
-        let is_sent = self.changes.0.try_send(detector::rules(generation, deadline)).is_ok();
-        if is_sent {
-            self.reports.0.try_send(Report::Deadline(deadline)).expect("the ledger takes them at once");
-        }
+        let rules = detector::rules(generation, deadline);
+        let active = active(self.changed + 1, generation, &rules, deadline);
+        let change = Change::Install { active, ready: Box::new(Ready::Rules(rules)) };
+        let is_sent = self.changes.0.try_send(change).is_ok();
+        self.changed += u64::from(is_sent);
         is_sent
     }
 
@@ -207,8 +229,12 @@ impl<'a> Life<'a> {
             Stage::Commanded if self.stopping.is_some() => None,
             Stage::Commanded if !self.triggers.is_empty() || !self.shots.1.is_empty() => Some(now),
             Stage::Commanded => self.commanded.next_expiry(),
-            Stage::Inference if !self.batch.is_empty() => Some(self.done_at),
-            Stage::Inference if !self.frames.is_empty() || !self.changes.1.is_empty() => Some(now),
+            Stage::Inference if self.bench.in_hand() > 0 => Some(self.done_at),
+            Stage::Inference
+                if self.held.is_some() || !self.frames.is_empty() || !self.changes.1.is_empty() =>
+            {
+                Some(now)
+            }
             Stage::Inference => Some(self.done_at),
             Stage::Ledger if self.ledger.is_none() => None,
             Stage::Ledger if !self.undelivered.is_empty() || !self.reports.1.is_empty() => Some(now),
@@ -264,33 +290,42 @@ impl<'a> Life<'a> {
     fn step_inference(&mut self, world: &mut World) {
         let now = self.fixed.clock.mono();
         self.health.inference.beat(self.fixed.clock.now());
-        if !self.batch.is_empty() {
-            let judged =
-                inference::judge(&mut self.inspector, &mut self.batch, &self.reports.0, &self.fixed.clock);
-            if judged.is_err() {
+        if self.bench.in_hand() > 0 {
+            if self.bench.judge().is_err() {
                 self.frames = never();
+                self.held = None;
                 self.stop();
             }
+            self.bench.retire();
             self.done_at = now;
             return;
         }
         if self.stopping.is_some_and(|since| now >= since + LAST_LOOK) {
             while self.frames.try_recv().is_ok() {}
+            self.held = None;
         }
-        while self.batch.len() < self.fixed.script.batch_max
+        while let Ok(change) = self.changes.1.try_recv() {
+            self.bench.take_over(change).unwrap();
+            let active = self.health.model.active().unwrap();
+            world.checks.changed(detector::generation(&active.recipe.product), now);
+        }
+        let first = self.held.take().or_else(|| self.frames.try_recv().ok());
+        self.held = first.and_then(|frame| self.bench.add(frame));
+        while self.held.is_none()
+            && (1..self.fixed.script.batch_max).contains(&self.bench.in_hand())
             && let Ok(frame) = self.frames.try_recv()
         {
-            self.batch.push(frame);
+            self.held = self.bench.add(frame);
         }
-        while let Ok(rules) = self.changes.1.try_recv() {
-            self.inspector.follow(rules);
-        }
-        self.done_at = now + if self.batch.is_empty() { IDLE } else { world.judging() };
+        self.bench.retire();
+        while self.notices.try_recv().is_ok() {}
+        self.done_at = now + if self.bench.in_hand() == 0 { IDLE } else { world.judging() };
     }
 
     fn has_judged_all(&self) -> bool {
         self.stopping.is_some()
-            && self.batch.is_empty()
+            && self.bench.in_hand() == 0
+            && self.held.is_none()
             && self.frames.is_empty()
             && self.reports.1.is_empty()
     }
@@ -327,6 +362,12 @@ impl<'a> Life<'a> {
         }
         Ok(())
     }
+}
+
+/// The `count`-th change is to the rules of this generation.
+fn active(count: u64, generation: usize, rules: &Rules, deadline: Duration) -> Active {
+    let number = Generation(count * 16 + u64::try_from(generation).unwrap());
+    Active { lease: Lease::new(number), recipe: Arc::clone(&rules.recipe), deadline }
 }
 
 fn name(part: usize) -> PartId {

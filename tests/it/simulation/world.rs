@@ -11,7 +11,7 @@ use csflowd::config::mqtt::Mqtt;
 use csflowd::config::outbox::Outbox;
 use csflowd::events::Events;
 use csflowd::frame::CameraId;
-use csflowd::health::{CameraState, Health, ModelState};
+use csflowd::health::{CameraState, Health};
 use csflowd::ledger::book::Book;
 use csflowd::ledger::sequence::Sequence;
 use csflowd::publish::Station;
@@ -157,7 +157,6 @@ impl World {
         };
         let health = Health::new((0..fixed.script.cameras.len()).map(camera_id));
         health.cameras.iter().for_each(|camera| camera.set_state(CameraState::Running));
-        health.model.set_state(ModelState::Ready);
         let (told_in, told) = bounded(EVENTS);
         let events = Events::new(told_in, &fixed.clock, &health);
         let boot_id = format!("boot-{}", seen.lives);
@@ -169,7 +168,12 @@ impl World {
         let is_commanded = |camera: &usize| matches!(fixed.script.cameras[*camera], Mode::Commanded(_));
         let triggered: Vec<CameraId> =
             (0..fixed.script.cameras.len()).filter(is_commanded).map(camera_id).collect();
-        let desk = Desk { orders: &orders_in, triggers: &triggers_in, triggered: &triggered };
+        let desk = Desk {
+            orders: &orders_in,
+            triggers: &triggers_in,
+            triggered: &triggered,
+            has_product: &|_| false,
+        };
         let (mqtt, outbox) = (mqtt(), Outbox { max_bytes: fixed.script.outbox_bytes });
         let station = Station {
             origin,
@@ -185,7 +189,7 @@ impl World {
         let given_before = self.broker.verdicts();
         self.checks.begin(self.generation, fixed.clock.mono());
         let publishing = Publishing::start(fixed, self, &station, told);
-        let book = Book::new(fixed.script.deadlines[self.generation], sequence);
+        let book = Book::new(sequence);
         let mut life = Life::start(fixed, self, (&health, triggers), book, publishing);
         let ended = self.until_its_end(fixed, &mut life, seen)?;
         self.checks.delivery.ended(&health);
@@ -247,7 +251,6 @@ impl World {
                 && life.change(generation)
             {
                 self.waiting = None;
-                self.checks.changed(generation, fixed.clock.mono());
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{Source, after};
 
 /// The rooms that a running station is made of, and all that each may know of the others. Those not named here are
 /// the commands of the command line, which know what they need.
-const KNOWS: [(&str, &[&str]); 23] = [
+const KNOWS: [(&str, &[&str]); 24] = [
     ("clock", &[]),
     ("shutdown", &[]),
     ("command", &["clock", "frame"]),
@@ -23,6 +23,7 @@ const KNOWS: [(&str, &[&str]); 23] = [
     ("events", &["clock", "frame", "health"]),
     ("config", &["digest", "frame", "image_file", "roi", "verdict"]),
     ("calibrate", &["verdict"]),
+    ("products", &["clock", "config", "frame"]),
     (
         "capture",
         &["backoff", "causes", "clock", "config", "events", "frame", "health", "image_file", "shutdown"],
@@ -39,7 +40,7 @@ const KNOWS: [(&str, &[&str]); 23] = [
 ];
 
 /// Libraries with a room of their own.
-const SPEAKS_TO: [(&str, &[&str]); 22] = [
+const SPEAKS_TO: [(&str, &[&str]); 23] = [
     ("crc32fast", &["publish"]),
     ("gstreamer", &["capture"]),
     ("gstreamer_app", &["capture"]),
@@ -56,6 +57,7 @@ const SPEAKS_TO: [(&str, &[&str]); 22] = [
     ("tracing_journald", &["telemetry"]),
     ("indicatif", &["progress"]),
     ("sd_notify", &["daemon"]),
+    ("notify", &["daemon"]),
     ("signal_hook", &["cli", "daemon"]),
     ("clap", &["cli"]),
     ("maud", &["report"]),
