@@ -44,6 +44,8 @@ struct Opened {
     trigger: Trigger,
     /// The part that it is about, if anybody can know that.
     part: Option<usize>,
+    /// It was opened by then.
+    by: Duration,
     due: Duration,
     /// The terminal verdict and when it was given.
     answer: Option<(Outcome, Duration, u64)>,
@@ -123,14 +125,14 @@ impl Checks {
     }
 
     /// What the ledger is told.
-    pub(crate) fn reported(&mut self, report: &Report) -> Checked {
+    pub(crate) fn reported(&mut self, report: &Report, now: Duration) -> Checked {
         match report {
-            Report::Opened(trigger) => self.is_opened(trigger),
+            Report::Opened(trigger) => self.is_opened(trigger, now),
             Report::Seen { .. } | Report::Closed { .. } => Ok(()),
         }
     }
 
-    fn is_opened(&mut self, trigger: &Trigger) -> Checked {
+    fn is_opened(&mut self, trigger: &Trigger, now: Duration) -> Checked {
         let (camera, at) = (trigger.key.camera, trigger.captured.mono);
         let shot = self.shown.get(&(camera, at)).map(|&shot| self.script.shots[shot]);
         let part = if trigger.is_numbered_by_plc {
@@ -156,9 +158,17 @@ impl Checks {
         let name = part.filter(|_| is_named).map(part_id);
         hold!(trigger.part_id.as_ref().map(|id| id.as_str().to_owned()) == name, "a wrong name: {trigger:?}");
         let has_its_deadline = |generation: usize| self.script.deadlines[generation] == trigger.deadline;
-        hold!(self.in_force(at).any(has_its_deadline), "the deadline of another product: {trigger:?}");
-        let opened =
-            Opened { trigger: trigger.clone(), part, due: trigger.due(), answer: None, is_late_too: false };
+        // A command, or a frame that no command names, is a trigger somewhat later only.
+        let by = if matches!(self.script.cameras[camera], Mode::Free { .. }) { at } else { now };
+        hold!(self.in_force(at, by).any(has_its_deadline), "the deadline of another product: {trigger:?}");
+        let opened = Opened {
+            trigger: trigger.clone(),
+            part,
+            by,
+            due: trigger.due(),
+            answer: None,
+            is_late_too: false,
+        };
         let before = self.opened.insert(trigger.key, opened);
         hold!(before.is_none(), "{:?} was opened twice", trigger.key);
         self.parts.opened(trigger, part);
@@ -235,7 +245,7 @@ impl Checks {
         };
         self.is_its_own(opened, shot, shown, now)?;
         let Some(recipe) = recipe else { return Err(format!("a score without a recipe: {verdict:?}")) };
-        let mut in_force = self.in_force(opened.trigger.captured.mono);
+        let mut in_force = self.in_force(opened.trigger.captured.mono, opened.by);
         let generation = in_force.find(|&generation| recipe.product == detector::product(generation));
         let Some(generation) = generation else {
             return Err(format!("judged by {}, not by what was in force: {opened:?}", recipe.product));
@@ -252,10 +262,10 @@ impl Checks {
         Ok(())
     }
 
-    /// What was in force when a trigger came; at the very moment of a change, both.
-    fn in_force(&self, at: Duration) -> impl Iterator<Item = usize> + '_ {
+    /// What was in force when a trigger came, between `at` and `by`; at the very moment of a change, both.
+    fn in_force(&self, at: Duration, by: Duration) -> impl Iterator<Item = usize> + '_ {
         let since = self.generations.iter().rposition(|&(since, _)| since < at).unwrap_or(0);
-        let held = self.generations[since..].iter().take_while(move |&&(since, _)| since <= at);
+        let held = self.generations[since..].iter().take_while(move |&&(since, _)| since <= by);
         held.map(|&(_, generation)| generation)
     }
 
@@ -279,6 +289,19 @@ impl Checks {
                 hold!(other.is_none(), "{other:?} fits too: {opened:?}, shot {shot}");
             }
         }
+        let claims = |other: &&Opened| {
+            let (key, came) = (other.trigger.key, other.trigger.captured.mono);
+            let is_another = key.camera == camera && key != opened.trigger.key;
+            is_another
+                && other.trigger.is_numbered_by_plc
+                && came + SLACK < now
+                && match rule.frames {
+                    Frames::Pulse => rule.fits(came, shown),
+                    Frames::Stream => self.fitting(other).next().is_some_and(|(_, first)| first == shot),
+                }
+        };
+        let other = self.opened.values().find(claims);
+        hold!(other.is_none(), "{other:?} claims the picture too: {opened:?}, shot {shot}");
         hold!(
             rule.frames == Frames::Stream || !self.is_strict(captured) || picture.part == opened.part,
             "the picture of a neighbour, {picture:?}, for {opened:?}"

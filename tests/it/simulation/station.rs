@@ -256,7 +256,10 @@ impl<'a> Life<'a> {
         match stage {
             Stage::Commanded => self.step_commanded(world),
             Stage::Inference => self.step_inference(world),
-            Stage::Ledger => self.step_ledger(world)?,
+            Stage::Ledger => {
+                self.step_ledger(world)?;
+                busy += world.ledger_busy();
+            }
             Stage::Publisher => self.publishing.step_publisher(self.fixed, world),
             Stage::Keeper => {
                 self.publishing.step_keeper(self.fixed, world)?;
@@ -338,7 +341,7 @@ impl<'a> Life<'a> {
         self.look_at = now.mono + IDLE;
         if self.undelivered.is_empty() {
             if let Ok(report) = self.reports.1.try_recv() {
-                world.checks.reported(&report)?;
+                world.checks.reported(&report, now.mono)?;
                 ledger.take(report, now);
             } else {
                 ledger.expire(now);

@@ -146,6 +146,11 @@ impl World {
         Duration::from_micros(self.rng.random_range(20..us))
     }
 
+    /// The ledger comes late now and then: an answer and its deadline wait for it together.
+    pub(crate) fn ledger_busy(&mut self) -> Duration {
+        if self.is(0.1) { Duration::from_micros(self.rng.random_range(0..15_000)) } else { Duration::ZERO }
+    }
+
     /// How long the network takes for a batch.
     pub(crate) fn judging(&mut self) -> Duration {
         self.pace.mul_f64(self.rng.random_range(0.8..1.2)) + std::mem::take(&mut self.hang)

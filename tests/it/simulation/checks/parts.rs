@@ -1,6 +1,6 @@
 //! What must hold for parts that several cameras see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -86,8 +86,11 @@ impl Parts {
 
     /// Each part that was seen at all has its verdict.
     pub(crate) fn stopped(&self) -> Checked {
-        let strict = self.views.values().filter(|view| self.is_strict(view.opened));
-        let missing = strict.filter_map(|view| view.part).find(|part| !self.told.contains_key(part));
+        // The first view of a part, by which its verdict is known, may be the one that was disturbed.
+        let is_near = |view: &&View| !self.is_strict(view.opened);
+        let near: BTreeSet<_> = self.views.values().filter(is_near).filter_map(|view| view.part).collect();
+        let mut parts = self.views.values().filter_map(|view| view.part).filter(|part| !near.contains(part));
+        let missing = parts.find(|part| !self.told.contains_key(part));
         hold!(missing.is_none(), "part {missing:?} has no verdict");
         Ok(())
     }
