@@ -20,7 +20,7 @@ use csflowd::events::Events;
 use csflowd::frame::{CameraId, Generation, Lease, Trigger, TriggerKey};
 use csflowd::health::{Active, CameraState, Health};
 use csflowd::ledger::book::Book;
-use csflowd::ledger::sequence::Sequence;
+use csflowd::ledger::sequence;
 use csflowd::ledger::{self, Ledger, Report};
 use csflowd::publish::payload::Origin;
 use csflowd::publish::{self, Station};
@@ -97,12 +97,13 @@ fn run_station(
     let outbox = Outbox { max_bytes: 256_000_000 };
     let station =
         Station { origin, mqtt: &mqtt, state_dir, outbox: &outbox, health: &health, events, desk: None };
-    let sequence = Sequence::open(state_dir).expect("a folder for the state");
+    let (sequence, reserver) = sequence::open(state_dir).expect("a folder for the state");
     let (decided_in, decided) = bounded(1024);
     let (reports_in, reports) = bounded(1024);
     let (sent, seen) = scope(|scope| {
         scope.spawn(|| publish::run(&station, clock, &decided, &told));
         let ledger = Ledger::new(Book::new(sequence), &[], &health);
+        scope.spawn(move || reserver.run(clock));
         scope.spawn(move || ledger::run(ledger, &reports, &decided_in, clock));
         while !health.broker_connected.load(Relaxed) {
             pause(Duration::from_millis(10));

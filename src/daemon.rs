@@ -44,7 +44,7 @@ use crate::frame::{BufferPool, Frame};
 use crate::health::Health;
 use crate::inference::{self, Change, DeviceLost, Notice, Ready};
 use crate::ledger::book::Book;
-use crate::ledger::sequence::{Sequence, SequenceError};
+use crate::ledger::sequence::{self, SequenceError};
 use crate::ledger::{self, Ledger, Report};
 use crate::publish::commands::Desk;
 use crate::publish::payload::Origin;
@@ -99,7 +99,8 @@ pub fn run(given: Given<'_>, load_config: Reload<'_>, clock: &dyn Clock) -> Resu
     let Given { config, station_file, frames } = given;
     let signals = Signals::watch()?;
     capture::init()?;
-    let book = Book::new(Sequence::open(&config.station.state_dir)?);
+    let (sequence, reserver) = sequence::open(&config.station.state_dir)?;
+    let book = Book::new(sequence);
 
     let health = Health::new(config.cameras.iter().map(|camera| camera.id.clone()));
     let pools: Vec<BufferPool> =
@@ -139,6 +140,7 @@ pub fn run(given: Given<'_>, load_config: Reload<'_>, clock: &dyn Clock) -> Resu
     scope(|scope| {
         spawn(scope, "publish", || publish::run(&station, clock, &verdicts, &told));
         let (health, engine) = (&health, &config.engine);
+        spawn(scope, "sequence", move || reserver.run(clock));
         spawn(scope, "ledger", move || {
             ledger::run(Ledger::new(book, &config.groups, health), &reports, &verdicts_in, clock);
         });

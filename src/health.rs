@@ -21,6 +21,8 @@ pub struct Health {
     pub outbox: OutboxHealth,
     pub model: ModelHealth,
     pub broker_connected: AtomicBool,
+    /// Verdict numbers go on without the disk: after a crash some would come twice.
+    pub seq_unreserved: AtomicBool,
     pub counters: Counters,
     pub parts: PartCounters,
 }
@@ -35,6 +37,7 @@ impl Health {
             outbox: OutboxHealth::default(),
             model: ModelHealth::default(),
             broker_connected: AtomicBool::new(false),
+            seq_unreserved: AtomicBool::new(false),
             counters: Counters::default(),
             parts: PartCounters::default(),
         }

@@ -9,7 +9,6 @@ pub mod fusion;
 pub mod sequence;
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -88,6 +87,7 @@ impl<'a> Ledger<'a> {
         }
         let parts = self.fusion.expire(now.mono);
         self.give_parts(parts, now);
+        self.health.seq_unreserved.store(self.book.is_at_risk(), Relaxed);
     }
 
     /// Ends everything: nobody is left who could answer what is open.
@@ -104,9 +104,9 @@ impl<'a> Ledger<'a> {
         self.decided.pop_front()
     }
 
-    /// Keeps the next number exactly; without this a restart skips some.
-    pub fn finish(self) -> io::Result<()> {
-        self.book.finish()
+    /// No number is used after this, and those that are left can be given back.
+    pub fn finish(self) {
+        self.book.finish();
     }
 
     fn give(&mut self, verdict: Verdict, now: Moment) {
@@ -173,9 +173,7 @@ pub fn run(mut ledger: Ledger<'_>, reports: &Receiver<Report>, decided: &Sender<
             break;
         }
     }
-    if let Err(error) = ledger.finish() {
-        error!("cannot keep the number of the last verdict: {error}");
-    }
+    ledger.finish();
 }
 
 #[cfg(test)]
@@ -188,7 +186,6 @@ mod tests {
 
     use super::*;
     use crate::frame::CameraId;
-    use crate::ledger::sequence::Sequence;
     use crate::verdict::{Outcome, Reason};
 
     /// Seconds, moved on by the test.
@@ -204,7 +201,7 @@ mod tests {
     #[test]
     fn an_answer_that_comes_just_after_its_deadline_is_told_as_late() {
         let folder = tempfile::tempdir().unwrap();
-        let sequence = Sequence::open(folder.path()).unwrap();
+        let (sequence, _reserver) = sequence::open(folder.path()).unwrap();
         let camera = CameraId::new("top").unwrap();
         let (health, clock) = (Health::new([camera.clone()]), ManualClock::default());
         let key = TriggerKey { camera: 0, number: 0 };
@@ -253,7 +250,7 @@ mod tests {
         let health = Health::new(cameras.clone());
         let window = Duration::from_millis(100);
         let groups = [Group { name: "cover".into(), cameras: vec![0, 1], window }];
-        let book = Book::new(Sequence::open(folder.path()).unwrap());
+        let book = Book::new(sequence::open(folder.path()).unwrap().0);
         let mut ledger = Ledger::new(book, &groups, &health);
         let at = |ms| Moment { mono: Duration::from_millis(ms), utc: SystemTime::UNIX_EPOCH };
         for (camera, id) in cameras.into_iter().enumerate() {

@@ -1,7 +1,6 @@
 //! The rules of the ledger: open, close once, expire.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::io;
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -102,9 +101,14 @@ impl Book {
         Some(self.verdict(entry.trigger, Judgement::not_inspected(Reason::NotReady, None), now))
     }
 
-    /// Keeps the next number exactly; without this a restart skips some.
-    pub fn finish(self) -> io::Result<()> {
-        self.sequence.finish()
+    /// Whether a crash now would use numbers twice.
+    pub fn is_at_risk(&self) -> bool {
+        self.sequence.is_at_risk()
+    }
+
+    /// No number is used after this, and those that are left can be given back.
+    pub fn finish(self) {
+        self.sequence.finish();
     }
 
     fn time_out(&mut self, trigger: Trigger, now: Moment) -> Verdict {
@@ -131,6 +135,7 @@ mod tests {
 
     use super::*;
     use crate::frame::CameraId;
+    use crate::ledger::sequence;
     use crate::verdict::Outcome;
 
     const DEADLINE: Duration = Duration::from_millis(100);
@@ -160,7 +165,7 @@ mod tests {
     }
 
     fn book(folder: &tempfile::TempDir) -> Book {
-        Book::new(Sequence::open(folder.path()).unwrap())
+        Book::new(sequence::open(folder.path()).unwrap().0)
     }
 
     #[test]

@@ -96,6 +96,9 @@ pub fn of<'a>(health: &'a Health, origin: &Origin<'a>, now: Moment) -> Status<'a
     } else if health.outbox.beat.age(now) > STALLED {
         found.push((State::Ready, "OUTBOX_STALLED".into()));
     }
+    if health.seq_unreserved.load(Relaxed) {
+        found.push((State::Ready, "SEQ_UNRESERVED".into()));
+    }
     let sentence = |text: Option<String>| text.map(|text| cut(&text, MAX_SENTENCE).to_owned());
     let (active, refused) = (health.model.active(), sentence(health.model.refused()));
     if refused.is_some() {
@@ -260,6 +263,8 @@ mod tests {
         health.outbox.in_memory.store(false, Relaxed);
         assert_eq!(reasons(1000), [""; 0]);
         assert_eq!(reasons(4000), ["OUTBOX_STALLED"]);
+        health.seq_unreserved.store(true, Relaxed);
+        assert_eq!(reasons(1000), ["SEQ_UNRESERVED"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use csflowd::inference::{Change, Context, Inspector, Notice, Ready};
 use csflowd::intake::Intake;
 use csflowd::intake::commanded::Commanded;
 use csflowd::ledger::book::Book;
-use csflowd::ledger::sequence::Store;
+use csflowd::ledger::sequence::{Reserver, Store};
 use csflowd::ledger::{Ledger, Report};
 use csflowd::publish::outbox::disk::Disk;
 use csflowd::publish::outbox::memory::MemoryDisk;
@@ -101,6 +101,7 @@ pub(crate) struct Life<'a> {
 
     reports: Queue<Report>,
     ledger: Option<Ledger<'a>>,
+    reserver: Option<Reserver>,
     look_at: Duration,
     /// No room was left for these.
     undelivered: VecDeque<Decided>,
@@ -113,7 +114,7 @@ impl<'a> Life<'a> {
         fixed: &'a Fixed,
         world: &World,
         (health, triggers): (&'a Health, Receiver<Command>),
-        book: Book,
+        (book, reserver): (Book, Reserver),
         publishing: Publishing<'a>,
     ) -> Self {
         let script = &*fixed.script;
@@ -165,6 +166,7 @@ impl<'a> Life<'a> {
             done_at: now,
             reports,
             ledger: Some(Ledger::new(book, &script.groups, health)),
+            reserver: Some(reserver),
             look_at: now,
             undelivered: VecDeque::new(),
             publishing,
@@ -355,11 +357,17 @@ impl<'a> Life<'a> {
             }
             world.checks.balances(self.health)?;
         }
+        if let Some(reserver) = &mut self.reserver {
+            reserver.attend(now);
+        }
         self.publishing.deliver(&mut self.undelivered);
         if is_last && self.undelivered.is_empty() {
             if let Some(ledger) = self.ledger.take() {
+                ledger.finish();
+            }
+            if let Some(reserver) = self.reserver.take() {
                 // Where the disk does not take it, numbers are skipped.
-                drop(ledger.finish());
+                drop(reserver.finish());
             }
             self.publishing.end_verdicts();
         }

@@ -13,7 +13,7 @@ use csflowd::events::Events;
 use csflowd::frame::CameraId;
 use csflowd::health::{CameraState, Health};
 use csflowd::ledger::book::Book;
-use csflowd::ledger::sequence::Sequence;
+use csflowd::ledger::sequence;
 use csflowd::publish::Station;
 use csflowd::publish::commands::Desk;
 use csflowd::publish::outbox::memory::MemoryDisk;
@@ -157,7 +157,7 @@ impl World {
     }
 
     fn live(&mut self, fixed: &Fixed, seen: &mut Seen) -> Result<Ended, String> {
-        let Ok(sequence) = Sequence::kept_in(Box::new(SimStore(self.state_disk.clone()))) else {
+        let Ok((sequence, reserver)) = sequence::kept_in(Box::new(SimStore(self.state_disk.clone()))) else {
             return Ok(Ended::Again { away: RESTART });
         };
         let health = Health::new((0..fixed.script.cameras.len()).map(camera_id));
@@ -195,7 +195,7 @@ impl World {
         self.checks.begin(self.generation, fixed.clock.mono());
         let publishing = Publishing::start(fixed, self, &station, told);
         let book = Book::new(sequence);
-        let mut life = Life::start(fixed, self, (&health, triggers), book, publishing);
+        let mut life = Life::start(fixed, self, (&health, triggers), (book, reserver), publishing);
         let ended = self.until_its_end(fixed, &mut life, seen)?;
         self.checks.delivery.ended(&health);
         if life.is_over() {
