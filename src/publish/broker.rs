@@ -30,7 +30,8 @@ const OTHERS: usize = WINDOW as usize / 2;
 /// when its part is gone.
 const STUCK: Duration = Duration::from_secs(1);
 
-/// A connection that held this long was a good one: the next loss is news, and the first try comes soon.
+/// A connection that held this long was a good one: the next loss is news, and the first try comes soon. The same for a
+/// subscription.
 const STEADY: Duration = Duration::from_secs(10);
 
 /// After a message that is too large, or a subscription that was refused, so long without one: a message that the
@@ -75,6 +76,8 @@ struct Subscription {
     filter: String,
     /// It was asked for in this connection.
     is_asked: bool,
+    /// Since when the broker has granted it in this connection.
+    granted: Option<Moment>,
     not_before: Duration,
     pauses: Backoff,
 }
@@ -109,8 +112,13 @@ impl<'a> Broker<'a> {
         now: Moment,
     ) -> Self {
         let pauses = Backoff::new(DEAF.0, DEAF.1);
-        let subscription =
-            filter.map(|filter| Subscription { filter, is_asked: false, not_before: Duration::ZERO, pauses });
+        let subscription = filter.map(|filter| Subscription {
+            filter,
+            is_asked: false,
+            granted: None,
+            not_before: Duration::ZERO,
+            pauses,
+        });
         Self {
             mqtt,
             health,
@@ -182,7 +190,13 @@ impl<'a> Broker<'a> {
             Ok(Heard::Connected) => return self.connected(now),
             Ok(Heard::Acknowledged(number)) => return self.acknowledged(number),
             Ok(Heard::Message(message)) => return News::Message(message),
-            Ok(Heard::Alive | Heard::Subscribed(true)) => return News::None,
+            Ok(Heard::Alive) => return News::None,
+            Ok(Heard::Subscribed(true)) => {
+                if let Some(subscription) = &mut self.subscription {
+                    subscription.granted = Some(now);
+                }
+                return News::None;
+            }
             Ok(Heard::Subscribed(false)) => {
                 let filter = self.subscription.as_ref().map_or("", |subscription| &subscription.filter);
                 let cause = format!("the broker does not let this client subscribe to {filter}");
@@ -285,6 +299,9 @@ impl<'a> Broker<'a> {
         self.link = None;
         if let Some(subscription) = &mut self.subscription {
             subscription.is_asked = false;
+            if subscription.granted.take().is_some_and(|since| now.since(since) > STEADY) {
+                subscription.pauses.reset();
+            }
         }
         self.health.broker_connected.store(false, Relaxed);
         self.on_their_way.clear();
