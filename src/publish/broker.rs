@@ -48,6 +48,17 @@ pub enum Parcel {
     Result(EntryId),
     /// About the station, not about a part.
     Station,
+    /// The last word about the station: nothing comes after it, so it may use all the room there is.
+    Farewell,
+}
+
+impl Parcel {
+    fn is_about_a_part(self) -> bool {
+        match self {
+            Self::Verdict | Self::Result(_) => true,
+            Self::Station | Self::Farewell => false,
+        }
+    }
 }
 
 /// What a caller has to act on.
@@ -224,6 +235,7 @@ impl<'a> Broker<'a> {
                 Parcel::Verdict => on_their_way < usize::from(WINDOW) && !self.is_stuck(now),
                 Parcel::Result(_) => self.takes_results(),
                 Parcel::Station => on_their_way < OTHERS,
+                Parcel::Farewell => on_their_way < usize::from(WINDOW),
             }
     }
 
@@ -244,7 +256,7 @@ impl<'a> Broker<'a> {
         if let Parcel::Result(_) = parcel {
             self.results_on_their_way += 1;
         }
-        if parcel != Parcel::Station {
+        if parcel.is_about_a_part() {
             self.health.counters.published.fetch_add(1, Relaxed);
         }
         true
@@ -255,6 +267,11 @@ impl<'a> Broker<'a> {
         if let Some(link) = &self.link {
             link.close();
         }
+    }
+
+    /// Ends the connection without a goodbye, so that the broker publishes the last will.
+    pub fn break_off(&mut self, now: Moment) {
+        self.forget_link(now);
     }
 
     fn is_stuck(&self, now: Moment) -> bool {
@@ -274,7 +291,7 @@ impl<'a> Broker<'a> {
         if let Parcel::Result(_) = parcel {
             self.results_on_their_way -= 1;
         }
-        if parcel != Parcel::Station {
+        if parcel.is_about_a_part() {
             self.health.counters.acknowledged.fetch_add(1, Relaxed);
         }
         News::Acknowledged(parcel)
@@ -329,3 +346,6 @@ pub(super) fn seeded() -> Pcg64 {
         || u128::from(RandomState::new().hash_one(0)) << 64 | u128::from(RandomState::new().hash_one(1));
     Pcg64::new(random(), random())
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,11 +103,14 @@ impl<'a> Bulletin<'a> {
         self.counters.make_due();
     }
 
-    /// The counters as they end, and that nobody is there any more.
+    /// The counters as they end, and that nobody is there any more. If there is no room for that, the connection is broken
+    /// off: a goodbye would take the last will with it, and the broker would keep READY.
     pub fn last_words(&mut self, broker: &mut Broker<'_>, topics: &Topics, delivery: Delivery, now: Moment) {
         self.tell_counters(broker, topics, delivery, now);
         let status = status::stopped(&self.origin, now);
-        broker.give(Parcel::Station, &topics.status, true, status.encode(), now);
+        if !broker.give(Parcel::Farewell, &topics.status, true, status.encode(), now) {
+            broker.break_off(now);
+        }
     }
 
     fn tell_counters(&self, broker: &mut Broker<'_>, topics: &Topics, delivery: Delivery, now: Moment) {

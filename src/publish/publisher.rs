@@ -239,7 +239,9 @@ impl<'a> Publisher<'a> {
                 // If this does not fit, the result is sent once more after the next start.
                 drop(self.orders.try_send(Order::Acknowledged(id)));
             }
-            News::Acknowledged(Parcel::Verdict | Parcel::Station) | News::Lost | News::None => {}
+            News::Acknowledged(Parcel::Verdict | Parcel::Station | Parcel::Farewell)
+            | News::Lost
+            | News::None => {}
         }
     }
 
