@@ -79,9 +79,11 @@ pub enum Event {
     ConfigRefused {
         cause: String,
     },
+    /// `is_repeat`: an earlier one with the same id is carried out, and this one is not.
     CommandAccepted {
         command: String,
         id: Option<String>,
+        is_repeat: bool,
     },
     /// `untold` more were refused since the last refusal that was told.
     CommandRefused {
@@ -106,6 +108,8 @@ pub struct Answer<'a> {
     pub id: Option<&'a str>,
     /// Why it was refused.
     pub cause: Option<&'a str>,
+    /// It was carried out before.
+    pub is_repeat: bool,
 }
 
 /// An event and when it was told.
@@ -189,16 +193,18 @@ impl Event {
     /// What it answers, if it is an answer.
     pub fn answer(&self) -> Option<Answer<'_>> {
         match self {
-            Self::CommandAccepted { command, id } => Some(Answer { command, id: id.as_deref(), cause: None }),
+            Self::CommandAccepted { command, id, is_repeat } => {
+                Some(Answer { command, id: id.as_deref(), cause: None, is_repeat: *is_repeat })
+            }
             Self::CommandRefused { command, id, cause, .. } => {
-                Some(Answer { command, id: id.as_deref(), cause: Some(cause) })
+                Some(Answer { command, id: id.as_deref(), cause: Some(cause), is_repeat: false })
             }
             // The product may have been changed by a file: then there is no id.
             Self::ProductChanged { id: Some(id), .. } => {
-                Some(Answer { command: "product", id: Some(id), cause: None })
+                Some(Answer { command: "product", id: Some(id), cause: None, is_repeat: false })
             }
             Self::ProductRefused { cause, id, .. } => {
-                Some(Answer { command: "product", id: id.as_deref(), cause: Some(cause) })
+                Some(Answer { command: "product", id: id.as_deref(), cause: Some(cause), is_repeat: false })
             }
             Self::CameraLost { .. }
             | Self::CameraBack { .. }
@@ -256,6 +262,9 @@ impl Event {
             Self::ProductRefused { product, cause, .. } => format!("product {product} is not taken: {cause}"),
             Self::ModelFailed { cause } | Self::ConfigRefused { cause } => cause.clone(),
             Self::ConfigApplied { changes } => changes.clone(),
+            Self::CommandAccepted { command, is_repeat: true, .. } => {
+                format!("command {command} was accepted before under this id and is not carried out again")
+            }
             Self::CommandAccepted { command, .. } => format!("command {command} accepted"),
             Self::CommandRefused { command, cause, untold, .. } => {
                 let more = if *untold > 0 { format!(" (and {untold} more before)") } else { String::new() };

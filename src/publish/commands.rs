@@ -26,8 +26,9 @@ const REFUSALS: Duration = Duration::from_secs(1);
 /// Answers that may wait for the broker.
 const ANSWERS: usize = 256;
 
-/// So many ids back a repeated command is known.
-const REMEMBERED: usize = 256;
+/// So many ids back, and for so long, a repeated command is known. Long enough for a sender that is not sure, and short
+/// enough for one that counts its ids round.
+const REMEMBERED: (usize, Duration) = (256, Duration::from_secs(10));
 
 /// A message from a topic below `<prefix>/cmd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,13 +61,21 @@ impl std::fmt::Debug for Desk<'_> {
     }
 }
 
+/// A command that was accepted under an id.
+#[derive(Debug)]
+struct Accepted {
+    id: CommandId,
+    content: u64,
+    at: Moment,
+}
+
 #[derive(Debug)]
 pub struct Commands<'a> {
     desk: Desk<'a>,
     health: &'a Health,
     allowance: Allowance,
-    /// Ids that were accepted, with what stood under them; the oldest first.
-    accepted: VecDeque<(CommandId, u64)>,
+    /// The oldest first.
+    accepted: VecDeque<Accepted>,
     answers: VecDeque<Told>,
     /// Refused since the last refusal that was told.
     untold: u64,
@@ -96,7 +105,7 @@ impl<'a> Commands<'a> {
         }
         let (id, order) = command::read(leaf, &incoming.payload);
         match order.and_then(|order| self.hand_on(incoming, &order, id.as_ref(), now)) {
-            Ok(()) => self.accept(leaf, id, now),
+            Ok(is_repeat) => self.accept(leaf, id, is_repeat, now),
             Err(cause) => self.refuse(leaf, id, cause, now),
         }
     }
@@ -106,13 +115,14 @@ impl<'a> Commands<'a> {
         self.answers.pop_front()
     }
 
+    /// True for a command that is carried out already.
     fn hand_on(
         &mut self,
         incoming: &Incoming,
         order: &Order,
         id: Option<&CommandId>,
         now: Moment,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         if incoming.retained {
             return Err("it was retained, so nobody knows how old it is: send commands without retain".into());
         }
@@ -122,9 +132,12 @@ impl<'a> Commands<'a> {
         self.check(order)?;
         let content = hash(incoming);
         if let Some(id) = id {
-            match self.accepted.iter().find(|(known, _)| known == id) {
-                Some((_, known)) if *known == content => return Ok(()),
-                Some(_) => return Err("its id was used for another command".into()),
+            // The broker may take its time with what it sends once more.
+            let is_fresh = |known: &Accepted| incoming.repeated || now.since(known.at) < REMEMBERED.1;
+            match self.accepted.iter().rev().find(|known| known.id == *id) {
+                Some(known) if !is_fresh(known) => {}
+                Some(known) if known.content == content => return Ok(true),
+                Some(_) => return Err("its id was used for another command within 10 s".into()),
                 None => {}
             }
         }
@@ -139,12 +152,12 @@ impl<'a> Commands<'a> {
             Err(TrySendError::Disconnected(_)) => return Err("the station is stopping".into()),
         }
         if let Some(id) = id {
-            self.accepted.push_back((id.clone(), content));
-            if self.accepted.len() > REMEMBERED {
+            self.accepted.push_back(Accepted { id: id.clone(), content, at: now });
+            if self.accepted.len() > REMEMBERED.0 {
                 self.accepted.pop_front();
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn check(&self, order: &Order) -> Result<(), String> {
@@ -166,9 +179,10 @@ impl<'a> Commands<'a> {
         }
     }
 
-    fn accept(&mut self, leaf: &str, id: Option<CommandId>, now: Moment) {
+    fn accept(&mut self, leaf: &str, id: Option<CommandId>, is_repeat: bool, now: Moment) {
         self.health.counters.commands_accepted.fetch_add(1, Relaxed);
-        let event = Event::CommandAccepted { command: leaf.into(), id: id.map(|id| id.as_str().into()) };
+        let id = id.map(|id| id.as_str().into());
+        let event = Event::CommandAccepted { command: leaf.into(), id, is_repeat };
         // Triggers come as often as parts do.
         if leaf == "trigger" {
             debug!(event = event.name(), "{}", event.text());

@@ -78,11 +78,27 @@ fn what_was_kept_or_may_be_a_repeat_is_not_carried_out() {
     "COMMAND_REFUSED command reload refused: it was retained, so nobody knows how old it is: send commands without retain",
     "COMMAND_REFUSED command reload refused: the broker may have sent it before: give commands an id",
     "COMMAND_ACCEPTED command reload accepted",
-    "COMMAND_ACCEPTED command reload accepted",
-    "COMMAND_REFUSED command reload refused: its id was used for another command",
+    "COMMAND_ACCEPTED command reload was accepted before under this id and is not carried out again",
+    "COMMAND_REFUSED command reload refused: its id was used for another command within 10 s",
 ]
 "#);
     assert_eq!(orders, [Order::Reload]);
+}
+
+#[test]
+fn ids_that_are_counted_round_are_new_again_after_10_s() {
+    let trigger = |id: usize, repeated| Incoming {
+        repeated,
+        ..incoming("trigger", &format!(r#"{{"camera":"side","id":"{id}"}}"#))
+    };
+    // 2 s apart: 0 comes again after 10 s, 1 after 4 s.
+    let (_, orders) = outcome(&[0, 1, 2, 1, 3, 0].map(|id| trigger(id, false)));
+    assert_eq!(orders.len(), 5, "{orders:?}");
+    // What the broker sends once more is known for longer.
+    let messages = (0..6).map(|id| trigger(id, false)).chain([trigger(0, true)]);
+    let (answers, orders) = outcome(&messages.collect::<Vec<_>>());
+    assert!(answers.last().unwrap().contains("not carried out again"), "{answers:?}");
+    assert_eq!(orders.len(), 6);
 }
 
 /// What is carried out of `count` reloads at once, the number of answers with one for a mistake a second later, and

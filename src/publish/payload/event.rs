@@ -36,6 +36,9 @@ pub struct Payload<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     cause: Option<&'a str>,
+    /// The command came before with the same id, and is not carried out again. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeated: Option<bool>,
     /// A sentence for people.
     #[schemars(length(max = 256))]
     text: &'a str,
@@ -63,6 +66,7 @@ pub fn encode(told: &Told, origin: &Origin<'_>) -> Vec<u8> {
         command: answer.map(|answer| text(answer.command)),
         id: answer.and_then(|answer| answer.id).map(text),
         cause: answer.and_then(|answer| answer.cause).map(|cause| cut(cause, MAX_SENTENCE)),
+        repeated: answer.and_then(|answer| answer.is_repeat.then_some(true)),
         text: cut(&sentence, MAX_SENTENCE),
         ts_s,
         ts_ms,
@@ -95,6 +99,13 @@ mod tests {
     fn an_answer_names_its_command_with_the_id_and_the_cause() {
         let (command, id, cause) = ("product".into(), Some("17".into()), "there is no product lid".into());
         assert_snapshot!(text_of(Event::CommandRefused { command, id, cause, untold: 3 }), @r#"{"v":1,"event":"COMMAND_REFUSED","level":"WARNING","station":"cell-2","command":"product","id":"17","cause":"there is no product lid","text":"command product refused (and 3 more before): there is no product lid","ts_s":1760000000,"ts_ms":5}"#);
+    }
+
+    #[test]
+    fn an_answer_says_that_the_command_is_a_repeat() {
+        let (command, id) = ("trigger".into(), Some("17".into()));
+        let answer = text_of(Event::CommandAccepted { command, id, is_repeat: true });
+        assert!(answer.contains(r#""id":"17","repeated":true"#), "{answer}");
     }
 
     #[test]
