@@ -36,6 +36,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// A camera that may be silent is there when it has had no error for so long.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// After a loss it must have held for so many times the pause before, if no frame comes to prove it.
+const HOLD_PAUSES: u32 = 10;
+
 /// A loss that goes on is told again after this long.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 
@@ -110,10 +113,10 @@ pub fn run(camera: &Camera, context: Context<'_>, pool: &BufferPool, deliver: &m
 }
 
 /// [`run`] with a say in how the camera is opened.
-pub fn supervise<'a>(
+pub fn supervise(
     camera: &Camera,
     context: Context<'_>,
-    open: &mut dyn FnMut() -> Result<Box<dyn FrameSource + 'a>, CaptureError>,
+    open: Open<'_, '_>,
     deliver: &mut dyn FnMut(Captured),
 ) {
     let started = context.clock.now();
@@ -121,8 +124,11 @@ pub fn supervise<'a>(
     // The pauses of cameras that were lost together should differ; nothing more is asked of the seed.
     let mut rng = Pcg64::seed_from_u64(nanoseconds_of(started));
     let mut presence = Presence { camera, context, last_frame: started, away_since: started, told: None };
+    let mut pause = Duration::ZERO;
     while !context.shutdown.is_requested() {
-        let life = run_once(camera, context, open, &mut |sign| {
+        let mut source = None;
+        let hold = SETTLED.max(pause * HOLD_PAUSES);
+        let life = run_once(camera, context, hold, (open, &mut source), &mut |sign| {
             if presence.sign_came(&sign) {
                 backoff.reset();
             }
@@ -134,8 +140,10 @@ pub fn supervise<'a>(
             Ok(End::Stopped) => return,
             Ok(End::OfSource) => return presence.ended(),
             Err(error) => {
-                let pause = backoff.next_pause(&mut rng);
+                pause = backoff.next_pause(&mut rng);
                 presence.lost(causes::chain(&error), pause);
+                // After it was told: a device that hangs may not let go of itself.
+                drop(source);
                 context.shutdown.sleep(pause);
             }
         }
@@ -146,7 +154,9 @@ pub fn supervise<'a>(
 enum Sign {
     Frame(Captured),
     /// It is open without an error, and its silence is none.
-    Settled(Moment),
+    Settled,
+    /// It has been so for long enough to be called back.
+    Held(Moment),
 }
 
 enum End {
@@ -154,17 +164,21 @@ enum End {
     OfSource,
 }
 
-/// One life: from opening the camera to its loss or end.
+type Open<'s, 'a> = &'s mut dyn FnMut() -> Result<Box<dyn FrameSource + 'a>, CaptureError>;
+
+/// One life: from opening the camera to its loss or end. After `hold` a silent camera counts as back. `source` is where
+/// the camera stays, for its caller to drop.
 fn run_once<'a>(
     camera: &Camera,
     context: Context<'_>,
-    open: &mut dyn FnMut() -> Result<Box<dyn FrameSource + 'a>, CaptureError>,
+    hold: Duration,
+    (open, source): (Open<'_, 'a>, &mut Option<Box<dyn FrameSource + 'a>>),
     tell: &mut dyn FnMut(Sign),
 ) -> Result<End, CaptureError> {
     let stall = longest_silence(camera);
+    let source = source.insert(open()?);
     let mut last_sign = context.clock.now();
-    let mut is_settled = false;
-    let mut source = open()?;
+    let (mut is_settled, mut is_held) = (false, false);
     while !context.shutdown.is_requested() {
         match source.next(POLL.min(stall))? {
             Pulled::Captured(captured) => {
@@ -175,7 +189,11 @@ fn run_once<'a>(
                 let now = context.clock.now();
                 if !is_settled && now.since(last_sign) >= SETTLED {
                     is_settled = true;
-                    tell(Sign::Settled(now));
+                    tell(Sign::Settled);
+                }
+                if !is_held && now.since(last_sign) >= hold {
+                    is_held = true;
+                    tell(Sign::Held(now));
                 }
             }
             // A camera can fall silent without an error.
@@ -210,18 +228,19 @@ struct Presence<'a> {
 }
 
 impl Presence<'_> {
-    /// Counts a frame. True if this is the first sign after a loss.
+    /// Counts a frame. True if this ends a loss.
     fn sign_came(&mut self, sign: &Sign) -> bool {
         let health = self.context.health;
+        health.set_state(CameraState::Running);
         let at = match sign {
             Sign::Frame(captured) => {
                 health.frames.fetch_add(1, Relaxed);
                 self.last_frame = captured.at;
                 captured.at
             }
-            Sign::Settled(at) => *at,
+            Sign::Settled => return false,
+            Sign::Held(at) => *at,
         };
-        health.set_state(CameraState::Running);
         let was_lost = self.told.take().is_some();
         if was_lost {
             health.reconnects.fetch_add(1, Relaxed);

@@ -1,16 +1,19 @@
 //! What becomes of a camera that is lost, falls silent, ends or is asked to stop.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use csflowd::capture::Pulled;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use csflowd::capture::error::CaptureError;
+use csflowd::capture::{FrameSource, Pulled};
 use csflowd::clock::{Clock, SystemClock};
 use csflowd::config::camera::{Camera, Files, Order, Source, TriggerMode};
 use csflowd::events::Event;
 use csflowd::frame::Captured;
 use csflowd::health::CameraState;
 
-use super::{Record, SteppingClock, camera, run, scripted, size, supervise};
+use super::{PATIENCE, Record, SteppingClock, camera, run, scripted, size, supervise};
 
 fn lost(cause: &str) -> Result<Pulled, CaptureError> {
     Err(CaptureError::Element { element: "lens".into(), message: cause.into() })
@@ -158,4 +161,97 @@ fn a_camera_that_a_sensor_fires_may_be_silent_and_is_there() {
     assert_eq!(causes(&record), ["lens: unplugged"], "its silence is none");
     assert!(matches!(record.events[1], Event::CameraBack { .. }), "before a frame: {:?}", record.events);
     assert_eq!((record.reconnects, record.state), (1, Some(CameraState::Running)));
+}
+
+/// A camera that fails, and is let go of only when somebody has seen that.
+struct Stubborn {
+    seen: Receiver<()>,
+    was_seen: Arc<AtomicBool>,
+}
+
+impl FrameSource for Stubborn {
+    fn next(&mut self, _timeout: Duration) -> Result<Pulled, CaptureError> {
+        lost("unplugged")
+    }
+}
+
+impl Drop for Stubborn {
+    fn drop(&mut self) {
+        let seen = self.seen.recv_timeout(PATIENCE / 2);
+        self.was_seen.store(seen != Err(RecvTimeoutError::Timeout), Relaxed);
+    }
+}
+
+#[test]
+fn a_loss_is_told_before_a_device_is_let_go_of_which_may_hang() {
+    let clock = SystemClock::start();
+    let (see, seen) = bounded::<()>(0);
+    let (mut see, was_seen) = (Some(see), Arc::new(AtomicBool::new(false)));
+    let mut first = Some(Stubborn { seen, was_seen: Arc::clone(&was_seen) });
+    let open = &mut || match first.take() {
+        Some(stubborn) => Ok(Box::new(stubborn) as Box<dyn FrameSource>),
+        None => Ok(scripted([lost("unplugged")])),
+    };
+    supervise(&camera(""), &clock, open, &mut |_| {
+        see = None;
+        true
+    });
+    assert!(was_seen.load(Relaxed));
+}
+
+fn silent(n: usize, end: Result<Pulled, CaptureError>) -> Vec<Result<Pulled, CaptureError>> {
+    (0..n).map(|_| Ok(Pulled::Nothing)).chain([end]).collect()
+}
+
+/// The clock moves on by a millisecond with each look for a frame.
+fn triggered() -> (Camera, SteppingClock) {
+    let retry = (Duration::from_millis(200), Duration::from_millis(200));
+    let camera = Camera { trigger: TriggerMode::Hardware, retry, ..camera("") };
+    (camera, SteppingClock::new(Duration::from_millis(1)))
+}
+
+#[test]
+fn a_silent_camera_that_fails_again_and_again_is_back_when_it_has_held_for_long_against_the_pause() {
+    let (camera, clock) = triggered();
+    let mut lives = 0;
+    let open = &mut || {
+        lives += 1;
+        // More than the second after which it counts as there, less than ten pauses.
+        let n = if lives < 4 { 1300 } else { 2500 };
+        Ok(scripted(silent(n, if lives < 4 { lost("loose plug") } else { Ok(Pulled::Nothing) })))
+    };
+    let is_back = |event: &Event| matches!(event, Event::CameraBack { .. });
+    let record = supervise(&camera, &clock, open, &mut |record| record.events.iter().any(is_back));
+    assert_eq!(causes(&record), ["lens: loose plug"], "once");
+    assert_eq!((record.events.len(), record.reconnects), (2, 1), "{:?}", record.events);
+    assert_eq!(record.state, Some(CameraState::Running));
+}
+
+#[test]
+fn a_frame_of_a_camera_that_may_be_silent_ends_its_loss_at_once() {
+    let (camera, clock) = triggered();
+    let mut lives = 0;
+    let open = &mut || {
+        lives += 1;
+        Ok(if lives == 1 { scripted([lost("loose plug")]) } else { scripted([Ok(frame(&clock))]) })
+    };
+    let record = supervise(&camera, &clock, open, &mut |record| !record.frames.is_empty());
+    assert_eq!(record.reconnects, 1);
+}
+
+#[test]
+fn the_time_that_opening_takes_does_not_count_as_silence_without_an_error() {
+    let (mut camera, clock) = triggered();
+    camera.retry = (Duration::from_millis(1), Duration::from_millis(1));
+    let mut lives = 0;
+    let open = &mut || {
+        lives += 1;
+        for _ in 0..1500 {
+            clock.now();
+        }
+        // Each cause is a new one, so that each is told.
+        Ok(scripted(silent(1, lost(&lives.to_string()))))
+    };
+    let record = supervise(&camera, &clock, open, &mut |record| record.lost() >= 3);
+    assert_eq!(record.reconnects, 0, "{:?}", record.events);
 }
