@@ -2,7 +2,7 @@
 //!
 //! The file is written every few seconds and at the end; a killed process loses what it counted since.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use tracing::warn;
@@ -27,6 +27,8 @@ const LONGEST: usize = 64 * 1024;
 pub struct Lifetime<D> {
     disk: D,
     before: Totals,
+    /// The file may hold what was counted: it is there and could not be read. It is not written before it could.
+    is_unread: bool,
     period: Every,
     has_failed: bool,
 }
@@ -34,18 +36,15 @@ pub struct Lifetime<D> {
 impl<D: Disk> Lifetime<D> {
     /// Reads what earlier runs have counted. What is damaged is told by the text, and counting begins at zero.
     pub fn load(mut disk: D) -> (Self, Option<String>) {
-        let (before, problem) = match disk.read(NAME, 0, LONGEST) {
-            Ok(bytes) => match decode(&bytes) {
-                Some(totals) => (totals.without_open(), None),
-                None => (Totals::default(), Some("the file is damaged".into())),
-            },
-            Err(error) if error.kind() == ErrorKind::NotFound => (Totals::default(), None),
-            Err(error) => (Totals::default(), Some(error.to_string())),
+        let (before, problem, is_unread) = match read(&mut disk) {
+            Ok(Some(totals)) => (totals, None, false),
+            Ok(None) => (Totals::default(), Some("the file is damaged".into()), false),
+            Err(error) => (Totals::default(), Some(error.to_string()), true),
         };
-        (Self { disk, before, period: Every::new(PERIOD), has_failed: false }, problem)
+        (Self { disk, before, is_unread, period: Every::new(PERIOD), has_failed: false }, problem)
     }
 
-    /// What the runs before this one have counted.
+    /// What the runs before this one have counted, as far as it could be read.
     pub fn before(&self) -> Totals {
         self.before
     }
@@ -63,13 +62,30 @@ impl<D: Disk> Lifetime<D> {
     }
 
     fn write(&mut self, health: &Health) {
-        let written = self.disk.replace(NAME, &encode(&self.before.plus(&Totals::read(health))));
+        let written = self.try_write(health);
         if let Err(error) = &written
             && !self.has_failed
         {
             warn!("cannot keep the lifetime counters, a stop now would lose some: {error}");
         }
         self.has_failed = written.is_err();
+    }
+
+    fn try_write(&mut self, health: &Health) -> io::Result<()> {
+        if self.is_unread {
+            self.before = read(&mut self.disk)?.unwrap_or_default();
+            self.is_unread = false;
+        }
+        self.disk.replace(NAME, &encode(&self.before.plus(&Totals::read(health))))
+    }
+}
+
+/// What the file says; None if it is damaged.
+fn read(disk: &mut impl Disk) -> io::Result<Option<Totals>> {
+    match disk.read(NAME, 0, LONGEST) {
+        Ok(bytes) => Ok(decode(&bytes).map(Totals::without_open)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some(Totals::default())),
+        Err(error) => Err(error),
     }
 }
 
@@ -152,6 +168,20 @@ mod tests {
         assert_eq!((lifetime.before(), problem.as_deref()), (Totals::default(), Some("the file is damaged")));
         disk.replace(NAME, b"").unwrap();
         assert!(Lifetime::load(disk).1.is_some());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_at_the_start_is_not_written_over() {
+        let disk = MemoryDisk::default();
+        Lifetime::load(disk.clone()).0.finish(&health());
+        disk.fail_reads(Some(ErrorKind::Other));
+        let (mut lifetime, problem) = Lifetime::load(disk.clone());
+        assert!(problem.is_some());
+        lifetime.attend(&health(), at(0));
+        disk.fail_reads(None);
+        assert_eq!(Lifetime::load(disk.clone()).0.before().ok, 1);
+        lifetime.attend(&health(), at(5));
+        assert_eq!(Lifetime::load(disk).0.before().ok, 2, "and joined once it can");
     }
 
     proptest! {
