@@ -9,9 +9,13 @@
 //! the frame answers the command. Whatever hangs together otherwise could be paired in more than one way, so all of it
 //! becomes [`Reason::TriggerAmbiguous`], never a guess. A command without a line is [`Reason::NoFrame`].
 //!
+//! A frame of a pulsed camera that no command names is a part whose command is late or lost. The next command could be its
+//! own, so that one is [`Reason::TriggerAmbiguous`] too, if it comes within `window` and a second.
+//!
 //! A pair is told at once, so that a verdict need not wait for `window` to pass. If something comes later that spoils it,
-//! the command is told again, and that counts wherever its verdict has not been given. With more time between two parts
-//! than `early` and `window` together nothing is ever ambiguous.
+//! the command is told again, and that counts wherever its verdict has not been given: a good one of a pulsed camera waits
+//! until no other command can come for its frame ([`sure_from`]). With more time between two parts than `early` and
+//! `window` together, and commands that are never later than their frames by more than `early`, nothing is ambiguous.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,6 +25,9 @@ use crate::verdict::Reason;
 
 /// A command or a frame may take so long from its moment to here.
 const HAND_OVER: Duration = Duration::from_millis(20);
+
+/// After a frame without a command, a command that is later than `window` by so much may still be its own.
+const LOST: Duration = Duration::from_secs(1);
 
 /// Frames are kept for a time; more than this many at once is a fault of the camera.
 const KEPT: usize = 32;
@@ -46,6 +53,8 @@ pub struct Matcher<C, F> {
     frames: VecDeque<Shown<F>>,
     /// Frames ever given.
     given: u64,
+    /// The last frame of a pulsed camera that no command named, until the next command.
+    orphan: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -77,7 +86,7 @@ enum State {
 
 impl<C: Clone, F> Matcher<C, F> {
     pub fn new(rule: Matching) -> Self {
-        Self { rule, commands: Vec::new(), frames: VecDeque::new(), given: 0 }
+        Self { rule, commands: Vec::new(), frames: VecDeque::new(), given: 0, orphan: None }
     }
 
     /// When to call [`Matcher::expire`] at the latest.
@@ -95,6 +104,11 @@ impl<C: Clone, F> Matcher<C, F> {
         self.commands[new].first = self.frames.iter().find(fits).map(|frame| frame.number);
         let frames: Vec<usize> = (0..self.frames.len()).filter(|&frame| self.has_line(new, frame)).collect();
         let mut decisions = Vec::new();
+        if self.follows_an_orphan(came) {
+            self.doubt_command(new, &mut decisions);
+            frames.into_iter().for_each(|frame| self.doubt(frame, &mut decisions));
+            return decisions;
+        }
         match frames[..] {
             [] => {}
             [frame] if self.frames[frame].state == State::Alone => self.pair(new, frame, &mut decisions),
@@ -176,10 +190,8 @@ impl<C: Clone, F> Matcher<C, F> {
     /// before, or is a frame that was handed out for them.
     fn doubt(&mut self, frame: usize, decisions: &mut Vec<Decision<C, F>>) {
         for command in 0..self.commands.len() {
-            if self.has_line(command, frame) && self.commands[command].state != State::Ambiguous {
-                self.commands[command].state = State::Ambiguous;
-                let (command, reason) = (self.commands[command].command.clone(), Reason::TriggerAmbiguous);
-                decisions.push(Decision::Unanswered { command, reason });
+            if self.has_line(command, frame) {
+                self.doubt_command(command, decisions);
             }
         }
         self.frames[frame].state = State::Ambiguous;
@@ -187,14 +199,48 @@ impl<C: Clone, F> Matcher<C, F> {
         decisions.extend(taken.and_then(|frame| self.unnamed(frame)));
     }
 
+    fn doubt_command(&mut self, command: usize, decisions: &mut Vec<Decision<C, F>>) {
+        if self.commands[command].state != State::Ambiguous {
+            self.commands[command].state = State::Ambiguous;
+            let (command, reason) = (self.commands[command].command.clone(), Reason::TriggerAmbiguous);
+            decisions.push(Decision::Unanswered { command, reason });
+        }
+    }
+
+    /// Whether a frame before this command, and after the one before it, has none.
+    fn follows_an_orphan(&mut self, came: Duration) -> bool {
+        let Matching { frames, early, window } = self.rule;
+        let waiting =
+            self.frames.iter().filter(|frame| frame.state == State::Alone).map(|frame| frame.captured);
+        let last = self.orphan.take().into_iter().chain(waiting).filter(|&at| at + early < came).max();
+        // Each counts once.
+        for frame in self.frames.iter_mut().filter(|frame| frame.captured + early < came) {
+            if frame.state == State::Alone {
+                frame.state = State::Ambiguous;
+            }
+        }
+        frames == Frames::Pulse && last.is_some_and(|at| came <= at + window + LOST)
+    }
+
     fn forget_frame(&mut self, decisions: &mut Vec<Decision<C, F>>) {
-        let frame = self.frames.pop_front().and_then(|frame| frame.frame);
+        let Some(Shown { captured, frame, state, .. }) = self.frames.pop_front() else { return };
+        if state == State::Alone {
+            self.orphan = Some(captured);
+        }
         decisions.extend(frame.and_then(|frame| self.unnamed(frame)));
     }
 
     /// A frame of a stream that nobody asked for shows no part.
     fn unnamed(&self, frame: F) -> Option<Decision<C, F>> {
         (self.rule.frames == Frames::Pulse).then_some(Decision::Unnamed { frame })
+    }
+}
+
+/// When it is sure that no other command can come for a frame captured at `captured`.
+pub fn sure_from(rule: Matching, captured: Duration) -> Duration {
+    match rule.frames {
+        Frames::Stream => captured,
+        Frames::Pulse => captured + rule.early + HAND_OVER,
     }
 }
 

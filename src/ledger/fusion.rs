@@ -1,8 +1,10 @@
 //! One verdict for a part that several cameras see. Pure: the ledger tells what opens and what is decided.
 //!
-//! The rule is a time window. A view belongs to the part whose first view came at most `window` before or after it, unless
-//! the PLC's part ids or trigger numbers say otherwise. Two parts of one group within a window that nothing tells apart
-//! are [`Reason::TriggerAmbiguous`]: their views could be exchanged, and nobody guesses.
+//! Views belong together by the PLC's part id or trigger number, or because one command asked for them. Without such a name
+//! the rule is a time window: a view belongs to the part whose first view came at most `window` before or after it. That is
+//! right only while two parts are more than two windows apart, so it is watched: where a camera shows the next part sooner,
+//! or shows its first one while others are under way, the part is [`Reason::TriggerAmbiguous`], because its views could be
+//! those of two parts. Nobody guesses.
 //!
 //! A part is not OK as soon as one of its views is, and OK only when all are. At the deadline of the first view that came,
 //! a view that never came makes it [`Reason::ViewMissing`].
@@ -46,6 +48,8 @@ struct Assembly {
     window: Duration,
     parts: Vec<Part>,
     counted: u64,
+    /// When each camera showed a part last.
+    shown: Vec<Option<Duration>>,
 }
 
 #[derive(Debug)]
@@ -75,6 +79,7 @@ impl Fusion {
             window: group.window,
             parts: Vec::new(),
             counted: 0,
+            shown: vec![None; group.cameras.len()],
         };
         Self { groups: groups.iter().map(assembly).collect() }
     }
@@ -141,18 +146,27 @@ impl Assembly {
     fn opened(&mut self, trigger: &Trigger, due: Duration) {
         let place = self.cameras.iter().position(|&camera| camera == trigger.key.camera);
         let place = place.expect("the group is that of the camera");
+        let is_too_soon = self.is_too_soon(place, trigger.captured.mono);
+        self.shown[place] = Some(trigger.captured.mono);
         let near: Vec<usize> =
             (0..self.parts.len()).filter(|&part| self.is_near(&self.parts[part], trigger)).collect();
-        let named = near.iter().copied().find(|&part| self.parts[part].has_the_name_of(trigger));
-        let joins = match (named, &near[..]) {
-            (Some(part), _) => Some(part),
-            (None, &[part]) if matches!(self.parts[part].views[place], View::Absent) => Some(part),
-            (None, _) => None,
-        };
-        if let Some(part) = joins {
+        let has_place = |part: usize| matches!(self.parts[part].views[place], View::Absent);
+        let namesakes: Vec<usize> =
+            near.iter().copied().filter(|&part| self.parts[part].has_the_name_of(trigger)).collect();
+        if let Some(&part) = namesakes.iter().find(|&&part| has_place(part)) {
             return self.parts[part].join(place, trigger);
         }
-        for &part in &near {
+        if let [] = namesakes[..]
+            && let Some(&part) = near.iter().find(|&&part| has_place(part))
+        {
+            for &other in near.iter().filter(|_| near.len() > 1 || is_too_soon) {
+                self.parts[other].is_ambiguous = true;
+            }
+            return self.parts[part].join(place, trigger);
+        }
+        // Two pictures of one camera: of two parts, or which of them counts?
+        let is_alone = near.is_empty() && (!is_too_soon || has_name(trigger));
+        for &part in if namesakes.is_empty() { &near } else { &namesakes } {
             self.parts[part].is_ambiguous = true;
         }
         let mut part = Part {
@@ -161,13 +175,22 @@ impl Assembly {
             counted: self.counted,
             captured: trigger.captured,
             due,
-            is_ambiguous: !near.is_empty(),
+            is_ambiguous: !is_alone,
             is_told: false,
             views: vec![View::Absent; self.cameras.len()],
         };
         part.join(place, trigger);
         self.counted += 1;
         self.parts.push(part);
+    }
+
+    /// Whether the view could be that of the part before or after: the camera showed another one less than two windows
+    /// ago, or shows its first one while the others have begun.
+    fn is_too_soon(&self, place: usize, at: Duration) -> bool {
+        match self.shown[place] {
+            Some(last) => at.abs_diff(last) < 2 * self.window,
+            None => self.shown.iter().any(Option::is_some),
+        }
     }
 
     /// Whether the trigger could be a view of the part.
@@ -196,8 +219,13 @@ impl Assembly {
     }
 }
 
+/// When no view can join a part any more, also not one whose own report is late.
 fn forget_at(part: &Part, window: Duration) -> Duration {
-    part.captured.mono + window + HAND_OVER
+    (part.captured.mono + window + HAND_OVER).max(part.due)
+}
+
+fn has_name(trigger: &Trigger) -> bool {
+    trigger.part_id.is_some() || trigger.is_numbered_by_plc
 }
 
 fn plc_number(trigger: &Trigger) -> Option<u32> {
@@ -208,15 +236,12 @@ impl Part {
     fn has_the_name_of(&self, trigger: &Trigger) -> bool {
         self.id.is_some() && self.id == trigger.part_id
             || self.plc_number.is_some() && self.plc_number == plc_number(trigger)
+            // To the nanosecond: one command asked all cameras.
+            || self.captured.mono == trigger.captured.mono
     }
 
     fn join(&mut self, place: usize, trigger: &Trigger) {
-        if matches!(self.views[place], View::Absent) {
-            self.views[place] = View::Open(trigger.key);
-        } else {
-            // Two pictures of one camera for one part: which of them counts?
-            self.is_ambiguous = true;
-        }
+        self.views[place] = View::Open(trigger.key);
         self.id = self.id.take().or_else(|| trigger.part_id.clone());
         self.plc_number = self.plc_number.or(plc_number(trigger));
     }

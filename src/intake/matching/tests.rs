@@ -72,8 +72,8 @@ fn a_command_without_a_frame_in_time_has_none() {
     let late = [Command(100), Frame(100 + WINDOW + 1)];
     assert_eq!(play(Frames::Stream, &late), [unanswered(0, Reason::NoFrame)]);
     assert_eq!(play(Frames::Pulse, &late), [unanswered(0, Reason::NoFrame), unnamed(1)]);
-    let old = [Frame(100), Command(100 + EARLY + 1)];
-    assert_eq!(play(Frames::Pulse, &old), [unanswered(1, Reason::NoFrame), unnamed(0)]);
+    let old = [Frame(100), Command(100 + EARLY + WINDOW + 1100)];
+    assert_eq!(play(Frames::Pulse, &old), [unnamed(0), unanswered(1, Reason::NoFrame)]);
 }
 
 #[test]
@@ -118,6 +118,16 @@ fn what_hangs_on_an_ambiguous_command_is_ambiguous_too() {
 }
 
 #[test]
+fn a_late_command_does_not_take_the_next_parts_frame() {
+    // The first command is 210 ms late; parts come every 300 ms.
+    let events = [Frame(1000), Command(1210), Frame(1300), Command(1315)];
+    let told = play(Frames::Pulse, &events);
+    assert!(!told.iter().any(|decision| matches!(decision, Decision::Answered { .. })), "{told:?}");
+    let after = [Frame(1000), Command(1210), Frame(1900), Command(1910)];
+    assert_eq!(play(Frames::Pulse, &after).last(), Some(&answered(3, 2)), "one is the price");
+}
+
+#[test]
 fn a_camera_that_floods_is_kept_within_bounds() {
     let mut matcher: Matcher<usize, usize> = Matcher::new(rule(Frames::Pulse));
     let told: usize = (0..1000).map(|name| matcher.frame(name, ms(0)).len()).sum();
@@ -158,7 +168,7 @@ fn outcome(told: &Told) -> (HashMap<usize, Result<usize, Reason>>, Vec<usize>) {
     (commands, frames)
 }
 
-/// The rule as the module states it, from all that happened at once.
+/// The rule as the module states it, from all that happened at once, commands in their order.
 fn by_the_rule(frames: Frames, events: &[Happened]) -> HashMap<usize, Result<usize, Reason>> {
     let at = |event: &Happened| match *event {
         Command(at) | Frame(at) => at,
@@ -181,8 +191,22 @@ fn by_the_rule(frames: Frames, events: &[Happened]) -> HashMap<usize, Result<usi
         }
     }
     let of_frame = |frame| lines.iter().filter(|line| line.1 == frame).count();
+    let mut doubted = Vec::new();
+    for (frame, captured) in all(|event| matches!(event, Frame(_))) {
+        let next = all(|event| matches!(event, Command(_))).find(|(_, came)| *came > captured + EARLY);
+        if let Some((command, came)) = next
+            && frames == Frames::Pulse
+            && of_frame(frame) == 0
+            && came <= captured + WINDOW + 1000
+        {
+            doubted.push(command);
+        }
+    }
     all(|event| matches!(event, Command(_)))
         .map(|(command, _)| {
+            if doubted.contains(&command) {
+                return (command, Err(Reason::TriggerAmbiguous));
+            }
             let own: Vec<usize> = lines.iter().filter(|line| line.0 == command).map(|line| line.1).collect();
             let result = match own[..] {
                 [] => Err(Reason::NoFrame),
@@ -229,17 +253,13 @@ proptest! {
     ) {
         let frames = if is_pulsed { Frames::Pulse } else { Frames::Stream };
         let mut arrivals: Vec<(u64, usize)> = Vec::new();
-        let mut last_frame = 0;
+        // Those of one camera keep their order, and so do those of one broker.
+        let (mut last_frame, mut last_command) = (0, 0);
         for (name, event) in events.iter().enumerate() {
-            let arrival = match *event {
-                Command(at) => at + delays[name],
-                // Those of one camera keep their order.
-                Frame(at) => (at + delays[name]).max(last_frame),
-            };
-            if matches!(event, Frame(_)) {
-                last_frame = arrival;
-            }
-            arrivals.push((arrival, name));
+            let (Command(at) | Frame(at)) = *event;
+            let last = if matches!(event, Frame(_)) { &mut last_frame } else { &mut last_command };
+            *last = (at + delays[name]).max(*last);
+            arrivals.push((*last, name));
         }
         arrivals.sort_unstable();
         let mut matcher = Matcher::new(rule(frames));

@@ -14,13 +14,20 @@ const MISSING: Outcome = Outcome::NotInspected(Reason::ViewMissing);
 const TIMEOUT: Outcome = Outcome::NotInspected(Reason::Timeout);
 const AMBIGUOUS: Outcome = Outcome::NotInspected(Reason::TriggerAmbiguous);
 
+/// Long after the station has started.
 fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
+    Duration::from_millis(10_000 + ms)
 }
 
-/// Cameras 0 and 1 make a part; camera 2 is in no group.
+/// Cameras 0 and 1 make a part; camera 2 is in no group. Both have shown a part long ago.
 fn fusion() -> Fusion {
-    Fusion::new(&[Group { name: "cover".into(), cameras: vec![0, 1], window: ms(WINDOW) }])
+    let mut fusion = just_started();
+    fusion.groups[0].shown = vec![Some(Duration::ZERO); 2];
+    fusion
+}
+
+fn just_started() -> Fusion {
+    Fusion::new(&[Group { name: "cover".into(), cameras: vec![0, 1], window: Duration::from_millis(WINDOW) }])
 }
 
 fn key(camera: usize, number: u64) -> TriggerKey {
@@ -44,7 +51,7 @@ fn named(key: TriggerKey, at: u64, part: &str) -> Trigger {
 }
 
 fn open(fusion: &mut Fusion, trigger: &Trigger) -> Vec<Outcome> {
-    let due = trigger.captured.mono + ms(DEADLINE);
+    let due = trigger.captured.mono + Duration::from_millis(DEADLINE);
     fusion.opened(trigger, due).into_iter().map(|fused| fused.outcome).collect()
 }
 
@@ -128,7 +135,41 @@ fn two_parts_within_a_window_are_ambiguous_unless_the_plc_names_them() {
 fn two_pictures_of_one_camera_for_one_named_part_are_ambiguous() {
     let mut fusion = fusion();
     open(&mut fusion, &named(key(0, 0), 0, "A"));
-    assert_eq!(open(&mut fusion, &named(key(0, 1), 10, "A")), [AMBIGUOUS]);
+    assert_eq!(open(&mut fusion, &named(key(0, 1), 10, "A")), [AMBIGUOUS, AMBIGUOUS]);
+}
+
+#[test]
+fn a_camera_that_lags_does_not_give_its_view_to_the_next_part() {
+    // Parts come every 70 ms, which is too often, camera 1 lags by 40, and camera 0 misses the second part.
+    let mut fusion = fusion();
+    let mut told = Vec::new();
+    for (camera, number, at) in [(0, 0, 0), (1, 0, 40), (1, 1, 110), (0, 1, 140), (1, 2, 180)] {
+        told.extend(expire(&mut fusion, at));
+        told.extend(open(&mut fusion, &trigger(key(camera, number), at)));
+        told.extend(decide(&mut fusion, key(camera, number), Outcome::Good));
+    }
+    assert_eq!(told[0], Outcome::Good, "{told:?}");
+    assert!(told[1..].iter().all(|&outcome| outcome == AMBIGUOUS), "{told:?}");
+}
+
+#[test]
+fn a_camera_that_comes_in_while_others_are_at_work_has_no_part_yet() {
+    let mut fusion = just_started();
+    assert!(open(&mut fusion, &trigger(key(1, 0), 0)).is_empty());
+    assert_eq!(open(&mut fusion, &trigger(key(0, 0), 30)), [AMBIGUOUS]);
+    open(&mut fusion, &trigger(key(0, 1), 500));
+    open(&mut fusion, &trigger(key(1, 1), 520));
+    decide(&mut fusion, key(0, 1), Outcome::Good);
+    assert_eq!(decide(&mut fusion, key(1, 1), Outcome::Good), [Outcome::Good]);
+}
+
+#[test]
+fn what_one_command_asked_for_belongs_together() {
+    let mut fusion = just_started();
+    open(&mut fusion, &trigger(key(1, 0), 0));
+    open(&mut fusion, &trigger(key(0, 0), 0));
+    decide(&mut fusion, key(1, 0), Outcome::Good);
+    assert_eq!(decide(&mut fusion, key(0, 0), Outcome::Good), [Outcome::Good]);
 }
 
 #[test]
@@ -203,7 +244,7 @@ proptest! {
         prop_assert_eq!(told.len() as u64, fusion.groups[0].counted, "one verdict for each part");
         for part in &told {
             let near: Vec<&Seen> =
-                views.iter().filter(|view| ms(view.at).abs_diff(part.captured.mono) <= ms(WINDOW)).collect();
+                views.iter().filter(|view| ms(view.at).abs_diff(part.captured.mono) <= Duration::from_millis(WINDOW)).collect();
             if part.outcome == Outcome::Good {
                 for camera in [0, 1] {
                     let mut own = near.iter().filter(|view| view.camera == camera);
@@ -211,5 +252,47 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// One part: how long after the one before, how long camera 1 lags, and which of the two views is lost.
+type Passing = (u64, u64, [bool; 2]);
+
+fn any_line() -> impl Strategy<Value = Vec<Passing>> {
+    let is_lost = || prop::bool::weighted(0.2);
+    prop::collection::vec((2 * WINDOW + 1..400, 0..=WINDOW, [is_lost(), is_lost()]), 1..20)
+}
+
+proptest! {
+    #[test]
+    fn no_ok_is_put_together_from_two_parts(line in any_line(), first_at_zero: bool) {
+        let mut fusion = just_started();
+        // When, which camera, which part.
+        let mut views: Vec<(u64, usize, usize)> = Vec::new();
+        let (mut now, mut whole) = (0, Vec::new());
+        for (part, &(after, lag, lost)) in line.iter().enumerate() {
+            // A lag that varies comes out of the time between the parts.
+            now += after + WINDOW;
+            let times = if first_at_zero { [now, now + lag] } else { [now + lag, now] };
+            whole.push((times, !lost[0] && !lost[1]));
+            views.extend([0, 1].into_iter().filter(|&camera| !lost[camera]).map(|camera| (times[camera], camera, part)));
+        }
+        views.sort_unstable();
+        let mut told: Vec<Fused> = Vec::new();
+        for (at, camera, part) in views {
+            told.extend(fusion.expire(ms(at)));
+            let key = key(camera, part as u64);
+            told.extend(fusion.opened(&trigger(key, at), ms(at + DEADLINE)));
+            told.extend(fusion.decided(key, Outcome::Good));
+        }
+        told.extend(fusion.abandon());
+        let good: Vec<_> = told.iter().filter(|part| part.outcome == Outcome::Good).collect();
+        for fused in &good {
+            let own = whole.iter().find(|(times, _)| times.iter().any(|&at| ms(at) == fused.captured.mono));
+            prop_assert!(own.is_some_and(|(_, is_whole)| *is_whole), "{fused:?} of {line:?}");
+        }
+        // And what is whole passes, but for the first that each camera sees.
+        let expected = whole.iter().filter(|(_, is_whole)| *is_whole).count();
+        prop_assert!(good.len() + 2 >= expected, "{} of {expected}", good.len());
     }
 }
