@@ -26,6 +26,7 @@ mod suggest;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::digest::hex;
 use sha2::{Digest, Sha256};
@@ -280,16 +281,24 @@ fn active_product(
     None
 }
 
+/// What is found missing must still be told before the deadline.
+const SPARE: Duration = Duration::from_millis(30);
+
 /// What misses its window must be told before the deadline; cameras whose size is set must give what the active product's ROI is drawn on.
 fn fit_together(product: &Product, cameras: &[Camera], groups: &[Group], problems: &mut Vec<Problem>) {
     let commanded = cameras.iter().filter_map(|camera| match camera.trigger {
-        TriggerMode::Command(Matching { window, .. }) => Some((format!("camera {}", camera.id), window)),
+        TriggerMode::Command(Matching { early, window, .. }) => {
+            Some((format!("early_ms and window_ms of camera {}", camera.id), early + window))
+        }
         TriggerMode::Free | TriggerMode::Hardware => None,
     });
-    let grouped = groups.iter().map(|group| (format!("group {}", group.name), group.window));
-    for (of, window) in commanded.chain(grouped).filter(|(_, window)| *window >= product.deadline) {
-        let (window, deadline) = (window.as_millis(), product.deadline.as_millis());
-        let text = format!("must be longer than window_ms of {of}, which is {window}; is {deadline}");
+    let grouped = groups.iter().map(|group| (format!("window_ms of group {}", group.name), group.window));
+    for (of, longest) in commanded.chain(grouped).filter(|(_, longest)| *longest + SPARE > product.deadline) {
+        let (least, deadline) = ((longest + SPARE).as_millis(), product.deadline.as_millis());
+        let text = format!(
+            "must be at least {least}, which is {} ms more than {of}; is {deadline}",
+            SPARE.as_millis()
+        );
         problems.push(Problem { file: product.file.display().to_string(), key: "deadline_ms".into(), text });
     }
     let Some(roi) = &product.roi else { return };

@@ -105,10 +105,16 @@ pub struct Trigger {
     pub deadline: Duration,
 }
 
+/// Where the PLC may give numbers, the station's own have this bit: the upper half of 31 bits.
+pub const OWN_NUMBERS: u32 = 0x4000_0000;
+
+/// An answer is given so much before its deadline at the latest, that it is there in time.
+const ON_ITS_WAY: Duration = Duration::from_millis(5);
+
 impl Trigger {
-    /// When the answer is due at the latest.
+    /// When the answer is given at the latest: 5 ms before the deadline, of a short one a tenth.
     pub fn due(&self) -> Duration {
-        self.captured.mono + self.deadline
+        self.captured.mono + self.deadline - ON_ITS_WAY.min(self.deadline / 10)
     }
 }
 

@@ -13,7 +13,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use tracing::debug;
 
 use crate::clock::Moment;
-use crate::frame::{CameraId, Captured, Frame, Image, Lease, PartId, Trigger, TriggerKey};
+use crate::frame::{CameraId, Captured, Frame, Image, Lease, OWN_NUMBERS, PartId, Trigger, TriggerKey};
 use crate::health::Health;
 use crate::ledger::Report;
 use crate::verdict::{Judgement, Reason};
@@ -38,6 +38,8 @@ pub struct Intake<'a> {
     camera: usize,
     id: CameraId,
     next: u64,
+    /// Whether triggers are commands, which may bring their own numbers.
+    is_commanded: bool,
     /// Triggers that the station still takes, shared by all cameras; None is no limit.
     remaining: Option<&'a AtomicU64>,
     health: &'a Health,
@@ -55,7 +57,7 @@ impl<'a> Intake<'a> {
         reports: Sender<Report>,
         frames: Sender<Frame>,
     ) -> Self {
-        Self { camera, id, next: 0, remaining, health, reports, frames }
+        Self { camera, id, next: 0, is_commanded: false, remaining, health, reports, frames }
     }
 
     /// Takes a frame that is a trigger by itself. Never waits for inference: when its queue is full, this frame is the
@@ -77,7 +79,10 @@ impl<'a> Intake<'a> {
         self.next += 1;
         // From here on it is decided what judges this trigger.
         let active = self.health.model.active();
-        let counted = || u32::try_from(key.number & PUBLISHED_BITS).expect("31 bits");
+        let counted = || {
+            let own = if self.is_commanded { key.number | u64::from(OWN_NUMBERS) } else { key.number };
+            u32::try_from(own & PUBLISHED_BITS).expect("31 bits")
+        };
         let trigger = Trigger {
             key,
             camera: self.id.clone(),
@@ -110,9 +115,9 @@ impl<'a> Intake<'a> {
     }
 
     /// The frame of a trigger that was opened before it came.
-    fn show(&self, mut opened: Opened, captured: Captured) {
+    fn show(&self, mut opened: Opened, captured: Captured, sure_from: Duration) {
         opened.trigger.captured = captured.at;
-        self.report(Report::Seen { key: opened.trigger.key, captured: captured.at });
+        self.report(Report::Seen { key: opened.trigger.key, captured: captured.at, sure_from });
         self.hand_on(opened, captured.image);
     }
 

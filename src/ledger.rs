@@ -31,8 +31,8 @@ const IDLE: Duration = Duration::from_millis(500);
 pub enum Report {
     /// A part is in view. Comes before anything else about this trigger.
     Opened(Trigger),
-    /// The frame of a trigger that was opened without one. Its deadline stays where it was.
-    Seen { key: TriggerKey, captured: Moment },
+    /// The frame of a trigger that was opened without one, and until when it can be doubted that it shows its part.
+    Seen { key: TriggerKey, captured: Moment, sure_from: Duration },
     /// It was looked at, or it is known that it cannot be.
     Closed { key: TriggerKey, judgement: Judgement },
 }
@@ -69,12 +69,16 @@ impl<'a> Ledger<'a> {
                 self.book.open_entry(trigger);
                 self.give_parts(parts, now);
             }
-            Report::Seen { key, captured } => self.book.see(key, captured),
+            Report::Seen { key, captured, sure_from } => self.book.see(key, captured, sure_from),
             Report::Closed { key, judgement } => {
                 if let Some(verdict) = self.book.close(key, judgement, now) {
                     self.give(verdict, now);
                 } else {
-                    debug!(camera = key.camera, number = key.number, "a second answer is left out");
+                    debug!(
+                        camera = key.camera,
+                        number = key.number,
+                        "a second answer is left out, or a good one held back"
+                    );
                 }
             }
         }

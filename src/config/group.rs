@@ -16,7 +16,7 @@ pub struct Group {
     pub name: String,
     /// Positions of the cameras in the configuration, at least two; no camera is in two groups.
     pub cameras: Vec<usize>,
-    /// All views of a part come within this of its first one. Shorter than the time between two parts.
+    /// All views of a part come within this of its first one. Shorter than half the time between two parts.
     pub window: Duration,
 }
 

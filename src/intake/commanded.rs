@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::command::{Command, Order};
 use crate::config::camera::Matching;
 use crate::frame::Captured;
-use crate::intake::matching::{Decision, Matcher};
+use crate::intake::matching::{self, Decision, Matcher};
 use crate::intake::{Intake, Opened};
 use crate::verdict::Reason;
 
@@ -28,13 +28,15 @@ pub struct Commanded<'a> {
 struct View<'a> {
     camera: usize,
     intake: Intake<'a>,
+    rule: Matching,
     matcher: Matcher<Opened, Captured>,
 }
 
 impl<'a> Commanded<'a> {
     /// `camera` is the position in the configuration.
-    pub fn add(&mut self, camera: usize, intake: Intake<'a>, rule: Matching) {
-        self.views.push(View { camera, intake, matcher: Matcher::new(rule) });
+    pub fn add(&mut self, camera: usize, mut intake: Intake<'a>, rule: Matching) {
+        intake.is_commanded = true;
+        self.views.push(View { camera, intake, rule, matcher: Matcher::new(rule) });
     }
 
     /// When to call [`Commanded::expire`] at the latest.
@@ -83,7 +85,10 @@ impl View<'_> {
     fn carry_out(&mut self, decisions: Vec<Decision<Opened, Captured>>) {
         for decision in decisions {
             match decision {
-                Decision::Answered { command, frame } => self.intake.show(command, frame),
+                Decision::Answered { command, frame } => {
+                    let sure_from = matching::sure_from(self.rule, frame.at.mono);
+                    self.intake.show(command, frame, sure_from);
+                }
                 Decision::Unanswered { command, reason } => self.intake.answer(command.trigger.key, reason),
                 Decision::Unnamed { frame } => {
                     if let Some(Opened { trigger, .. }) = self.intake.open(frame.at, frame.part_id, None) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::frame::{Trigger, TriggerKey};
 use crate::ledger::sequence::Sequence;
-use crate::verdict::{Judgement, Reason, Verdict};
+use crate::verdict::{Judgement, Outcome, Reason, Verdict};
 
 /// Answers that came too late are told apart from answers that nobody asked for, for this many timeouts back.
 const REMEMBERED: usize = 1024;
@@ -16,7 +16,7 @@ const REMEMBERED: usize = 1024;
 pub struct Book {
     sequence: Sequence,
     entries: HashMap<TriggerKey, Entry>,
-    /// The same entries by deadline.
+    /// The same entries by when something is to be told of them.
     due: BTreeSet<(Duration, TriggerKey)>,
     timed_out: HashMap<TriggerKey, (u64, Trigger)>,
     /// Keys of `timed_out`, oldest first.
@@ -26,7 +26,11 @@ pub struct Book {
 #[derive(Debug)]
 struct Entry {
     trigger: Trigger,
+    /// Its place in `due`.
     due: Duration,
+    /// Before this its picture may turn out to be of another part: a good judgement is held back.
+    sure_from: Duration,
+    held: Option<Judgement>,
 }
 
 impl Book {
@@ -57,21 +61,34 @@ impl Book {
     pub fn open_entry(&mut self, trigger: Trigger) {
         let key = trigger.key;
         let due = trigger.due();
-        let before = self.entries.insert(key, Entry { trigger, due });
+        let before = self.entries.insert(key, Entry { trigger, due, sure_from: Duration::ZERO, held: None });
         assert!(before.is_none(), "trigger {key:?} was opened twice");
         self.due.insert((due, key));
     }
 
-    /// The entry's frame was captured at `captured`. Nothing, if there is no such entry any more.
-    pub fn see(&mut self, key: TriggerKey, captured: Moment) {
+    /// The entry's frame was captured at `captured`, and whose it is can be doubted until `sure_from`. Nothing, if there is no
+    /// such entry any more. Its deadline is never later for this.
+    pub fn see(&mut self, key: TriggerKey, captured: Moment, sure_from: Duration) {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.trigger.captured = captured;
+            entry.sure_from = sure_from;
+            let due = entry.due.min(entry.trigger.due());
+            self.move_to(key, due);
         }
     }
 
     /// Call [`Book::expire`] with the same `now` first. The terminal verdict if the entry is open, a late one if it ran into
-    /// its deadline before, and nothing if it was answered already.
+    /// its deadline before, and nothing if it was answered already, or is good and held back until that is sure.
     pub fn close(&mut self, key: TriggerKey, judgement: Judgement, now: Moment) -> Option<Verdict> {
+        if let Some(entry) = self.entries.get_mut(&key)
+            && judgement.outcome == Outcome::Good
+            && now.mono < entry.sure_from
+        {
+            entry.held = Some(judgement);
+            let tell_at = entry.due.min(entry.sure_from);
+            self.move_to(key, tell_at);
+            return None;
+        }
         if let Some(entry) = self.entries.remove(&key) {
             self.due.remove(&(entry.due, key));
             return Some(self.verdict(entry.trigger, judgement, now));
@@ -81,16 +98,20 @@ impl Book {
         Some(Verdict { seq, trigger, judgement, decided: now, late: true })
     }
 
-    /// TIMEOUT for the entry whose deadline has passed first, if one has. Call it until there is none: a number is given
-    /// to each verdict when its turn comes, so that numbers only grow.
+    /// What is due first, if something is: a good judgement that is sure now, or TIMEOUT. Call it until there is none: a
+    /// number is given to each verdict when its turn comes, so that numbers only grow.
     pub fn expire(&mut self, now: Moment) -> Option<Verdict> {
         let &(at, key) = self.due.first()?;
         if at > now.mono {
             return None;
         }
         self.due.pop_first();
-        let entry = self.entries.remove(&key).expect("each due entry is open");
-        Some(self.time_out(entry.trigger, now))
+        let Entry { trigger, sure_from, held, .. } =
+            self.entries.remove(&key).expect("each due entry is open");
+        Some(match held {
+            Some(judgement) if sure_from <= at => self.verdict(trigger, judgement, now),
+            _ => self.time_out(trigger, now),
+        })
     }
 
     /// Ends the open entry that is due first, and so on until there is none: the station stops and nobody will look at
@@ -109,6 +130,14 @@ impl Book {
     /// No number is used after this, and those that are left can be given back.
     pub fn finish(self) {
         self.sequence.finish();
+    }
+
+    fn move_to(&mut self, key: TriggerKey, due: Duration) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            self.due.remove(&(entry.due, key));
+            entry.due = due;
+            self.due.insert((due, key));
+        }
     }
 
     fn time_out(&mut self, trigger: Trigger, now: Moment) -> Verdict {
@@ -139,6 +168,8 @@ mod tests {
     use crate::verdict::Outcome;
 
     const DEADLINE: Duration = Duration::from_millis(100);
+    /// A verdict needs a moment to arrive.
+    const EARLIER: Duration = Duration::from_millis(5);
 
     fn at(ms: u64) -> Moment {
         Moment { mono: Duration::from_millis(ms), utc: SystemTime::UNIX_EPOCH }
@@ -186,8 +217,8 @@ mod tests {
         let mut book = book(&folder);
         book.open_entry(trigger(0, 0));
         book.open_entry(trigger(1, 10));
-        assert_eq!(book.next_deadline(), Some(DEADLINE));
-        assert!(book.expire(at(99)).is_none());
+        assert_eq!(book.next_deadline(), Some(DEADLINE - EARLIER));
+        assert!(book.expire(at(94)).is_none());
         let timed_out = book.expire(at(100)).unwrap();
         assert!(book.expire(at(100)).is_none());
         assert_eq!(timed_out.judgement.outcome, Outcome::NotInspected(Reason::Timeout));
@@ -195,6 +226,48 @@ mod tests {
         assert_eq!((late.late, late.seq), (true, timed_out.seq));
         assert!(book.close(key(0), good(), at(106)).is_none(), "a late answer is given once");
         assert!(!book.close(key(1), good(), at(109)).unwrap().late);
+    }
+
+    #[test]
+    fn a_good_part_is_told_when_its_picture_is_surely_its_own_and_a_bad_one_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = book(&folder);
+        for number in 0..3 {
+            book.open_entry(trigger(number, 0));
+            book.see(key(number), at(10), Duration::from_millis(80));
+        }
+        assert!(book.close(key(0), good(), at(20)).is_none());
+        let bad = Judgement { outcome: Outcome::Anomalous, ..good() };
+        assert_eq!(book.close(key(1), bad, at(21)).unwrap().judgement.outcome, Outcome::Anomalous);
+        assert!(book.close(key(2), good(), at(22)).is_none());
+        let doubt = Judgement::not_inspected(Reason::TriggerAmbiguous, None);
+        let doubted = book.close(key(2), doubt, at(30)).unwrap();
+        assert_eq!(doubted.judgement.outcome, Outcome::NotInspected(Reason::TriggerAmbiguous));
+        assert_eq!(book.next_deadline(), Some(Duration::from_millis(80)));
+        assert!(book.expire(at(79)).is_none());
+        assert_eq!(book.expire(at(80)).unwrap().judgement.outcome, Outcome::Good);
+        assert_eq!((book.open(), book.next_deadline()), (0, None));
+    }
+
+    #[test]
+    fn what_is_not_sure_by_its_deadline_times_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = book(&folder);
+        book.open_entry(trigger(0, 0));
+        book.see(key(0), at(10), Duration::from_millis(150));
+        assert!(book.close(key(0), good(), at(20)).is_none());
+        assert_eq!(book.expire(at(100)).unwrap().judgement.outcome, Outcome::NotInspected(Reason::Timeout));
+    }
+
+    #[test]
+    fn a_frame_from_before_its_command_has_no_later_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = book(&folder);
+        book.open_entry(trigger(0, 50));
+        book.see(key(0), at(20), Duration::ZERO);
+        assert_eq!(book.next_deadline(), Some(Duration::from_millis(20) + DEADLINE - EARLIER));
+        book.see(key(0), at(90), Duration::ZERO);
+        assert_eq!(book.next_deadline(), Some(Duration::from_millis(20) + DEADLINE - EARLIER));
     }
 
     #[test]

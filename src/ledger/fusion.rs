@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::config::group::Group;
-use crate::frame::{PartId, Trigger, TriggerKey};
+use crate::frame::{OWN_NUMBERS, PartId, Trigger, TriggerKey};
 use crate::verdict::{Outcome, Reason};
 
 /// A report may take so long to here.
@@ -172,7 +172,8 @@ impl Assembly {
         let mut part = Part {
             id: None,
             plc_number: None,
-            counted: self.counted,
+            // As far from the PLC's numbers as the view's own.
+            counted: self.counted | u64::from(trigger.published_number & OWN_NUMBERS),
             captured: trigger.captured,
             due,
             is_ambiguous: !is_alone,

@@ -25,7 +25,7 @@ pub struct Payload<'a> {
     v: u8,
     /// Counts the verdicts of the station; never goes back, also over a restart.
     seq: u64,
-    /// The trigger's number, 31 bits, wraps.
+    /// The trigger's number, 31 bits, wraps: the PLC's, else counted from 0, and on commanded cameras from 2^30.
     #[schemars(range(max = 2_147_483_647))]
     trig: u32,
     /// The part's id, if the PLC gave one.
