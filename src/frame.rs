@@ -114,7 +114,7 @@ const ON_ITS_WAY: Duration = Duration::from_millis(5);
 impl Trigger {
     /// When the answer is given at the latest: 5 ms before the deadline, of a short one a tenth.
     pub fn due(&self) -> Duration {
-        self.captured.mono + self.deadline - ON_ITS_WAY.min(self.deadline / 10)
+        self.captured.mono + self.deadline.saturating_sub(ON_ITS_WAY.min(self.deadline / 10))
     }
 }
 

@@ -106,7 +106,9 @@ impl<C: Clone, F> Matcher<C, F> {
         let mut decisions = Vec::new();
         if self.follows_an_orphan(came) {
             self.doubt_command(new, &mut decisions);
-            frames.into_iter().for_each(|frame| self.doubt(frame, &mut decisions));
+            for frame in frames {
+                self.doubt(frame, &mut decisions);
+            }
             return decisions;
         }
         match frames[..] {

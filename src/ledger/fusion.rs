@@ -156,13 +156,21 @@ impl Assembly {
         if let Some(&part) = namesakes.iter().find(|&&part| has_place(part)) {
             return self.parts[part].join(place, trigger);
         }
-        if let [] = namesakes[..]
+        if namesakes.is_empty()
             && let Some(&part) = near.iter().find(|&&part| has_place(part))
         {
             for &other in near.iter().filter(|_| near.len() > 1 || is_too_soon) {
                 self.parts[other].is_ambiguous = true;
             }
             return self.parts[part].join(place, trigger);
+        }
+        if !has_name(trigger) && near.iter().any(|&part| self.parts[part].has_name()) {
+            // A picture beside a part that the PLC named, and has one of this camera already: not to be told apart, and
+            // no part of its own.
+            for &part in &near {
+                self.parts[part].is_ambiguous = true;
+            }
+            return;
         }
         // Two pictures of one camera: of two parts, or which of them counts?
         let is_alone = near.is_empty() && (!is_too_soon || has_name(trigger));
@@ -234,6 +242,10 @@ fn plc_number(trigger: &Trigger) -> Option<u32> {
 }
 
 impl Part {
+    fn has_name(&self) -> bool {
+        self.id.is_some() || self.plc_number.is_some()
+    }
+
     fn has_the_name_of(&self, trigger: &Trigger) -> bool {
         self.id.is_some() && self.id == trigger.part_id
             || self.plc_number.is_some() && self.plc_number == plc_number(trigger)

@@ -132,6 +132,14 @@ fn two_parts_within_a_window_are_ambiguous_unless_the_plc_names_them() {
 }
 
 #[test]
+fn a_picture_without_a_name_beside_a_named_part_makes_that_one_doubtful_and_none_of_its_own() {
+    let mut fusion = fusion();
+    open(&mut fusion, &named(key(0, 0), 0, "A"));
+    assert_eq!(open(&mut fusion, &trigger(key(0, 1), 10)), [AMBIGUOUS]);
+    assert!(decide(&mut fusion, key(0, 1), AMBIGUOUS).is_empty() && expire(&mut fusion, 1000).is_empty());
+}
+
+#[test]
 fn two_pictures_of_one_camera_for_one_named_part_are_ambiguous() {
     let mut fusion = fusion();
     open(&mut fusion, &named(key(0, 0), 0, "A"));

@@ -232,7 +232,7 @@ fn what_triggers_a_camera_is_said_in_full() {
     "#);
     assert_snapshot!(refused_camera("trigger = \"command\"\nwindow_ms = 1000\n"), @r#"
     ETC/csflowd.toml: camera.top.trigger: "command" needs mqtt.commands = true
-    ETC/products/tile.toml: deadline_ms: must be longer than window_ms of camera top, which is 1000; is 1000
+    ETC/products/tile.toml: deadline_ms: must be at least 1030, which is 30 ms more than early_ms and window_ms of camera top; is 1000
     "#);
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use csflowd::config::camera::Frames;
-use csflowd::frame::{Trigger, TriggerKey};
+use csflowd::frame::{OWN_NUMBERS, Trigger, TriggerKey};
 use csflowd::health::Health;
 use csflowd::ledger::Report;
 use csflowd::verdict::{Decided, Judgement, Outcome, Reason, Verdict};
@@ -150,7 +150,8 @@ impl Checks {
             Some(part)
         } else {
             hold!(shot.is_some(), "no picture was taken for {trigger:?}");
-            hold!(u64::from(trigger.published_number) == trigger.key.number, "{trigger:?} is not counted");
+            let counted = u64::from(trigger.published_number & !OWN_NUMBERS);
+            hold!(counted == trigger.key.number, "{trigger:?} is not counted");
             shot.and_then(|shot| shot.part)
         };
         let is_named = trigger.is_numbered_by_plc
@@ -199,7 +200,8 @@ impl Checks {
         let Some(opened) = self.opened.get(&key).cloned() else {
             return Err(format!("a verdict without a trigger: {verdict:?}"));
         };
-        let due = opened.due;
+        // Of a frame from before its command that of the frame counts, if it is known.
+        let due = opened.due.min(verdict.trigger.due());
         let (is, was) = (&verdict.trigger, &opened.trigger);
         let is_same = (&is.part_id, is.published_number, &is.camera)
             == (&was.part_id, was.published_number, &was.camera);
@@ -326,6 +328,22 @@ impl Checks {
             .filter(move |&(at, _)| rule.is_some_and(|rule| rule.fits(came, at)))
     }
 
+    /// Whether a sensor fired the camera a while before, and no command of that moment is known.
+    fn follows_an_orphan(&self, opened: &Opened) -> bool {
+        let (camera, came) = (opened.trigger.key.camera, opened.trigger.captured.mono);
+        let Mode::Commanded(rule) = self.script.cameras[camera] else { return false };
+        let of_camera =
+            self.opened.values().map(|other| &other.trigger).filter(|other| other.key.camera == camera);
+        let commands: Vec<Duration> =
+            of_camera.filter(|other| other.is_numbered_by_plc).map(|other| other.captured.mono).collect();
+        let since = came.saturating_sub(rule.window + Duration::from_millis(1100));
+        rule.frames == Frames::Pulse
+            && self
+                .shown
+                .range((camera, since)..(camera, came))
+                .any(|(&(_, at), _)| !commands.iter().any(|&came| rule.fits(came, at)))
+    }
+
     fn is_rightly_not_judged(&self, opened: &Opened, outcome: Outcome) -> Checked {
         if !opened.trigger.is_numbered_by_plc || !self.is_strict(opened.trigger.captured.mono) {
             return Ok(());
@@ -333,6 +351,7 @@ impl Checks {
         let has_picture = self.fitting(opened).next().is_some();
         match outcome {
             Outcome::NotInspected(Reason::NoFrame) => hold!(!has_picture, "a picture was there: {opened:?}"),
+            Outcome::NotInspected(Reason::TriggerAmbiguous) if self.follows_an_orphan(opened) => {}
             Outcome::NotInspected(Reason::TriggerAmbiguous) => {
                 return Err(format!("nothing is ambiguous about {opened:?}"));
             }
