@@ -116,10 +116,14 @@ pub fn run(
                 Ok(command) => commanded.command(&command),
                 Err(_) => commands = &no_commands,
             },
-            recv(frames) -> frame => match frame {
-                Ok((camera, captured)) => commanded.captured(camera, captured),
-                Err(_) => return commanded.abandon(),
-            },
+            recv(frames) -> frame => {
+                let Ok((camera, captured)) = frame else {
+                    // Accepted before the end: answered like all the others.
+                    commands.try_iter().for_each(|command| commanded.command(&command));
+                    return commanded.abandon();
+                };
+                commanded.captured(camera, captured);
+            }
             default(wait) => {}
         }
         // What waits in the channels may belong to what is about to expire.
@@ -131,5 +135,49 @@ pub fn run(
             commanded.captured(camera, captured);
         }
         commanded.expire(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::clock::Moment;
+    use crate::config::camera::Frames;
+    use crate::frame::CameraId;
+    use crate::health::Health;
+    use crate::ledger::Report;
+
+    struct StoppedClock;
+
+    impl Clock for StoppedClock {
+        fn now(&self) -> Moment {
+            Moment { mono: Duration::ZERO, utc: SystemTime::UNIX_EPOCH }
+        }
+    }
+
+    #[test]
+    fn a_command_that_was_accepted_when_the_last_camera_ended_is_answered() {
+        // Which of two channels is looked at first is drawn: often enough for both.
+        for _ in 0..64 {
+            let id = CameraId::new("top").unwrap();
+            let health = Health::new([id.clone()]);
+            let (reports_in, reports) = bounded(16);
+            let intake = Intake::new(0, id, None, &health, reports_in, bounded(1).0);
+            let mut commanded = Commanded::default();
+            let window = Duration::from_millis(100);
+            commanded.add(0, intake, Matching { frames: Frames::Stream, early: Duration::ZERO, window });
+            let (commands_in, commands) = bounded(1);
+            let order = Order::Trigger { camera: None, part: None, number: Some(7) };
+            commands_in.send(Command { order, id: None, at: StoppedClock.now() }).unwrap();
+            let (frames_in, frames) = bounded(1);
+            drop(frames_in);
+            run(commanded, &commands, &frames, &StoppedClock);
+            let reports: Vec<_> = reports.iter().collect();
+            assert!(matches!(reports[..], [Report::Opened(_), Report::Closed { .. }]), "{reports:?}");
+        }
     }
 }

@@ -31,7 +31,17 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn pause() {
-    assert!(never::<()>().recv_timeout(Duration::from_millis(10)).is_err());
+    pause_for(Duration::from_millis(10));
+}
+
+/// Lets time pass.
+pub(crate) fn pause_for(time: Duration) {
+    assert!(never::<()>().recv_timeout(time).is_err());
+}
+
+/// `STOP`, `CONT`, `KILL`, ... to a process.
+pub(crate) fn signal(child: &Child, name: &str) {
+    run(Command::new("sh").arg("-c").arg(format!("kill -{name} {}", child.id())));
 }
 
 /// A running mosquitto, killed when dropped.
@@ -59,7 +69,7 @@ impl Mosquitto {
     pub(crate) fn set_password(&self, user: &str, password: &str) {
         let file = self.folder.path().join("passwords");
         run(Command::new("mosquitto_passwd").arg("-b").arg(file).args([user, password]));
-        self.signal("HUP");
+        signal(&self.child, "HUP");
     }
 
     /// A broker with further lines in its configuration, in which `@` is the folder that holds `files`.
@@ -96,15 +106,11 @@ impl Mosquitto {
 
     /// Stops it in mid-air: connections stay open, nothing is answered.
     pub(crate) fn freeze(&self) {
-        self.signal("STOP");
+        signal(&self.child, "STOP");
     }
 
     pub(crate) fn thaw(&self) {
-        self.signal("CONT");
-    }
-
-    fn signal(&self, name: &str) {
-        run(Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())));
+        signal(&self.child, "CONT");
     }
 
     pub(crate) fn log(&self) -> String {

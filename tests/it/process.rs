@@ -2,6 +2,9 @@
 
 mod account;
 mod broker;
+mod camera;
+mod jitter;
+mod outage;
 mod outbox;
 mod product;
 mod refused;
@@ -22,7 +25,7 @@ use std::thread;
 use tempfile::TempDir;
 
 use crate::fixture;
-use crate::mosquitto::{PATIENCE, run, wait_until};
+use crate::mosquitto::{PATIENCE, signal, wait_until};
 
 /// No verdict is late because the machine is busy.
 const PATIENT: &str = "deadline_ms = 60000\n";
@@ -177,7 +180,7 @@ impl Daemon {
     }
 
     fn signal(&self, name: &str) {
-        run(Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())));
+        signal(&self.child, name);
     }
 
     /// Waits for its end.

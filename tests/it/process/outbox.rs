@@ -23,25 +23,25 @@ const LINE: &str = "rate_hz = 20\nrepeat = true";
 const KILLS: (&str, u64) = ("CSFLOWD_TEST_KILLS", 4);
 const MISSED: (&str, u64) = ("CSFLOWD_TEST_MISSED", 40);
 
-fn at_least((variable, usual): (&str, u64)) -> u64 {
+pub(super) fn at_least((variable, usual): (&str, u64)) -> u64 {
     env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 /// What `csflowd results` tells.
-fn kept(station: &Station, arguments: &[&str]) -> Value {
+pub(super) fn kept(station: &Station, arguments: &[&str]) -> Value {
     let arguments = [&["--json", "--limit", "100000"], arguments].concat();
     let (code, out, err) = station.outcome("results", &arguments);
     assert_eq!(code, Some(0), "{err}");
     serde_json::from_str(&out).unwrap()
 }
 
-fn seqs(listing: &Value) -> Vec<u64> {
+pub(super) fn seqs(listing: &Value) -> Vec<u64> {
     let results = listing["results"].as_array().unwrap();
     results.iter().map(|listed| number(&listed["result"], "seq")).collect()
 }
 
 #[track_caller]
-fn wait_kept(station: &Station, daemon: &Daemon, count: u64) {
+pub(super) fn wait_kept(station: &Station, daemon: &Daemon, count: u64) {
     // As long as results come on, so that a longer trial may take its time.
     let mut matched = 0;
     while matched < count {

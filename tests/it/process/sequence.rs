@@ -1,5 +1,7 @@
 //! The number of a verdict never comes twice, whatever ends the process.
 
+use std::process::Command;
+
 use super::Station;
 use super::account::{Record, number};
 use crate::mosquitto::Mosquitto;
@@ -50,4 +52,25 @@ fn after_a_kill_numbers_are_skipped_and_none_is_used_again() {
     let new: Vec<_> = new.into_iter().map(|result| number(result, "seq")).collect();
     assert_eq!(new.len(), 3);
     assert!(new.iter().all(|&seq| seq > last), "{new:?} after {last}");
+}
+
+#[test]
+fn on_a_full_disk_a_station_does_not_start_and_with_room_it_goes_on_where_it_was() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 50").with_parts(3, 0);
+    let subscriber = Subscriber::start(broker.port);
+    station.start(&[]).expect_good_end();
+    assert_eq!(seqs(&Record::until_offline(&subscriber)), [1, 2, 3]);
+
+    // Not a byte can be written: numbers cannot be reserved, and would come twice after a crash.
+    let csflowd = station.command("run", &[]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""]);
+    let output = limited.arg(csflowd.get_program()).args(csflowd.get_args()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{text}");
+    assert!(text.contains("state/seq, which keeps the verdict counter"), "{text}");
+
+    station.start(&[]).expect_good_end();
+    assert_eq!(seqs(&Record::until_offline(&subscriber)), [4, 5, 6]);
 }
