@@ -140,7 +140,7 @@ fn each_image_of_a_folder_gets_its_verdict_and_then_the_station_ends() {
     let station = Station::new(broker.port, "rate_hz = 20").with_parts(5, 4);
     let record = run(&station, &broker, &[]);
     record.assert_balances();
-    assert_eq!((record.count("/ok"), record.count("/not_ok")), (5, 4));
+    assert_eq!((record.count("/ok"), record.count("/not_ok")), (5, 4), "{}", record.counters);
     assert_valid("verdict", &record.verdicts);
     assert_valid("result", &record.results);
     assert_valid("event", &record.events);
