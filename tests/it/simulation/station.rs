@@ -213,7 +213,15 @@ impl<'a> Life<'a> {
     /// Nobody waits for anything.
     pub(crate) fn is_calm(&self) -> bool {
         let open = self.ledger.as_ref().and_then(Ledger::next_deadline);
-        open.is_none() && self.commanded.next_expiry().is_none() && self.publishing.is_calm(self.health)
+        // What is judged too late is told all the same, and what a disk that hangs has in hand goes out later.
+        let is_judging = self.bench.in_hand() > 0 || self.held.is_some() || !self.frames.is_empty();
+        let is_writing = self.free_at[Stage::Keeper as usize] > self.fixed.clock.mono() + IDLE;
+        !is_judging
+            && !is_writing
+            && self.reports.1.is_empty()
+            && open.is_none()
+            && self.commanded.next_expiry().is_none()
+            && self.publishing.is_calm(self.health)
     }
 
     pub(crate) fn is_over(&self) -> bool {

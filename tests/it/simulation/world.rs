@@ -364,7 +364,7 @@ impl World {
 
     /// Nothing is wrong any more. When all must be delivered.
     fn mend(&mut self, fixed: &Fixed) -> Duration {
-        self.hang = Duration::ZERO;
+        (self.hang, self.disk_hangs) = (Duration::ZERO, Duration::ZERO);
         self.broker.come_back();
         self.broker.set_mute(false);
         for disk in [&self.state_disk, &self.outbox_disk] {
