@@ -100,7 +100,7 @@ def run_line(expected):
     (WORK / "csflowd.toml").write_text(STATION.format(port=port, prefix=PREFIX, pipeline=pipeline, rate=RATE_HZ))
     (WORK / "products").mkdir(exist_ok=True)
     (WORK / "products/demo.toml").write_text(f'bundle = "{WORK}/demo.csflow"\n')
-    (WORK / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    (WORK / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
     processes = []
     try:
         broker = start(processes, "mosquitto", "-c", WORK / "mosquitto.conf",

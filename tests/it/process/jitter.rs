@@ -55,7 +55,8 @@ fn record(subscriber: &Subscriber, mut seen: Vec<Message>) -> Record {
 
 #[test]
 fn triggers_at_random_moments_have_one_verdict_each() {
-    let broker = Mosquitto::start();
+    // Otherwise it hands out commands in clumps, and most of them are ambiguous.
+    let broker = Mosquitto::with_settings("allow_anonymous true\nset_tcp_nodelay true\n", &[]);
     let (subscriber, sender) = (Subscriber::start(broker.port), Sender::start(broker.port));
     let station = station(broker.port);
     let mut daemon = start(&station, &subscriber);
