@@ -5,7 +5,9 @@
 //! the same subscriber: what remains is ours. Expected: some hops between threads, tens of microseconds each, and syncs
 //! that nobody waits for.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,10 +37,10 @@ const DEADLINE: Duration = Duration::from_secs(1);
 fn main() {
     let seconds = std::env::var("CSFLOWD_BENCH_S").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     let count: u64 = seconds * 200;
-    let (broker, port) = Broker::start();
+    let state = tempfile::tempdir().expect("a folder for the state");
+    let (broker, port) = Broker::start(state.path());
     let clock = SystemClock::start();
     let arrivals = subscribe(port, clock);
-    let state = tempfile::tempdir().expect("a folder for the state");
     let (bare, stations) = scope(|scope| {
         let bare = scope.spawn(|| publish_bare(port, &clock, count));
         let stations = run_station(port, state.path(), &clock, count, &arrivals);
@@ -80,7 +82,7 @@ struct Outcomes {
 /// A station without cameras: triggers are reported to the ledger and answered at once.
 fn run_station(
     port: u16,
-    state_dir: &std::path::Path,
+    state_dir: &Path,
     clock: &SystemClock,
     count: u64,
     arrivals: &Receiver<Arrival>,
@@ -233,12 +235,16 @@ fn mqtt(port: u16) -> Mqtt {
 struct Broker(Child);
 
 impl Broker {
-    fn start() -> (Self, u16) {
+    fn start(folder: &Path) -> (Self, u16) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         drop(listener);
+        let settings = folder.join("mosquitto.conf");
+        // Without this mosquitto hands messages out in clumps.
+        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n");
+        fs::write(&settings, text).expect("the folder takes a file");
         let mut command = Command::new("mosquitto");
-        command.args(["-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("-c").arg(&settings).stdout(Stdio::null()).stderr(Stdio::null());
         let broker = Self(command.spawn().expect("mosquitto is installed"));
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             pause(Duration::from_millis(20));
