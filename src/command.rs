@@ -1,7 +1,7 @@
 //! What the line asks the station to do while it runs. How it is asked is the publisher's business.
 
 use crate::clock::Moment;
-use crate::frame::{CameraId, PartId};
+use crate::frame::{CameraId, PartId, is_plain};
 
 /// An order that was understood and is to be carried out, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +36,7 @@ pub struct CommandId(String);
 impl CommandId {
     /// None if the text breaks the rule.
     pub fn new(text: &str) -> Option<Self> {
-        let fits = |c: char| (' '..='~').contains(&c) && c != '"' && c != '\\';
-        ((1..=64).contains(&text.len()) && text.chars().all(fits)).then(|| Self(text.into()))
+        ((1..=64).contains(&text.len()) && text.chars().all(is_plain)).then(|| Self(text.into()))
     }
 
     pub fn as_str(&self) -> &str {

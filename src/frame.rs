@@ -47,10 +47,14 @@ fn is_reserved(name: &str) -> bool {
     ["cmd", "part", "status", "heartbeat", "counters", "event"].contains(&name)
 }
 
+/// Whether a character of a name can stand in a payload as it is: printable ASCII without `"` and `\`.
+pub fn is_plain(c: char) -> bool {
+    (' '..='~').contains(&c) && c != '"' && c != '\\'
+}
+
 impl PartId {
     pub fn new(name: &str) -> Result<Self, BadName> {
-        let fits = |c: char| (' '..='~').contains(&c) && c != '"' && c != '\\';
-        if (1..=64).contains(&name.len()) && name.chars().all(fits) {
+        if (1..=64).contains(&name.len()) && name.chars().all(is_plain) {
             return Ok(Self(name.into()));
         }
         let rule = "1 to 64 printable ASCII characters without \" and \\";

@@ -67,12 +67,12 @@ impl<'a> Ledger<'a> {
                 let due = trigger.due();
                 let parts = self.fusion.opened(&trigger, due);
                 self.book.open_entry(trigger);
-                self.give_parts(parts, now);
+                self.give_parts(parts);
             }
             Report::Seen { key, captured, sure_from } => self.book.see(key, captured, sure_from),
             Report::Closed { key, judgement } => {
                 if let Some(verdict) = self.book.close(key, judgement, now) {
-                    self.give(verdict, now);
+                    self.give(verdict);
                 } else {
                     debug!(
                         camera = key.camera,
@@ -87,20 +87,20 @@ impl<'a> Ledger<'a> {
     /// Ends what is due.
     pub fn expire(&mut self, now: Moment) {
         while let Some(verdict) = self.book.expire(now) {
-            self.give(verdict, now);
+            self.give(verdict);
         }
         let parts = self.fusion.expire(now.mono);
-        self.give_parts(parts, now);
+        self.give_parts(parts);
         self.health.seq_unreserved.store(self.book.is_at_risk(), Relaxed);
     }
 
     /// Ends everything: nobody is left who could answer what is open.
     pub fn abandon(&mut self, now: Moment) {
         while let Some(verdict) = self.book.abandon(now) {
-            self.give(verdict, now);
+            self.give(verdict);
         }
         let parts = self.fusion.abandon();
-        self.give_parts(parts, now);
+        self.give_parts(parts);
     }
 
     /// The next verdict to be published.
@@ -113,7 +113,7 @@ impl<'a> Ledger<'a> {
         self.book.finish();
     }
 
-    fn give(&mut self, verdict: Verdict, now: Moment) {
+    fn give(&mut self, verdict: Verdict) {
         let (key, outcome, late) = (verdict.trigger.key, verdict.judgement.outcome, verdict.late);
         self.decided.push_back(Decided::View(verdict));
         if late {
@@ -122,10 +122,10 @@ impl<'a> Ledger<'a> {
         }
         self.health.counters.count(outcome);
         let parts = self.fusion.decided(key, outcome);
-        self.give_parts(parts, now);
+        self.give_parts(parts);
     }
 
-    fn give_parts(&mut self, parts: Vec<Fused>, now: Moment) {
+    fn give_parts(&mut self, parts: Vec<Fused>) {
         for part in parts {
             let group = &self.groups[part.group];
             self.health.parts.count(part.outcome);
@@ -139,7 +139,6 @@ impl<'a> Ledger<'a> {
                 views: part.views,
                 of: group.cameras.len(),
                 worst: part.worst.map(|camera| self.health.cameras[camera].id.clone()),
-                decided: now,
             }));
         }
     }

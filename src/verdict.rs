@@ -294,7 +294,6 @@ pub struct PartVerdict {
     pub of: usize,
     /// The camera whose view decided, if one did.
     pub worst: Option<CameraId>,
-    pub decided: Moment,
 }
 
 /// What the ledger gives to the publisher.

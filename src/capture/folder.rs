@@ -9,7 +9,7 @@ use rand_pcg::Pcg64;
 
 use crate::capture::error::CaptureError;
 use crate::config::camera::{Files, Order};
-use crate::frame::PartId;
+use crate::frame::{PartId, is_plain};
 
 const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
 
@@ -79,8 +79,7 @@ fn is_image(path: &Path) -> bool {
 /// The file's name as a part id: what cannot stand in one becomes `_`, and it ends after 64 characters.
 pub(super) fn part_id(path: &Path) -> Option<PartId> {
     let name = path.file_name()?.to_string_lossy();
-    let fits = |c: char| (' '..='~').contains(&c) && c != '"' && c != '\\';
-    let name: String = name.chars().map(|c| if fits(c) { c } else { '_' }).take(64).collect();
+    let name: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(64).collect();
     PartId::new(&name).ok()
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::problem::Findings;
 use super::raw::Key;
 use super::{layers, reader};
+use crate::frame::is_plain;
 
 /// Longest duration that a key may give, in seconds.
 const LONGEST_S: f64 = 3600.0;
@@ -106,8 +107,7 @@ impl<'a> Section<'a> {
     /// Text of 1 to `longest` printable ASCII characters without `"` and `\`, as the payloads need it.
     pub(super) fn plain_text(&mut self, key: &str, value: Option<String>, longest: usize) -> Option<String> {
         let value = value?;
-        let fits = |c: char| (' '..='~').contains(&c) && c != '"' && c != '\\';
-        if (1..=longest).contains(&value.len()) && value.chars().all(fits) {
+        if (1..=longest).contains(&value.len()) && value.chars().all(is_plain) {
             return Some(value);
         }
         let rule = format!("1 to {longest} printable ASCII characters without \" and \\");

@@ -18,7 +18,7 @@ pub struct Payload<'a> {
     v: u8,
     /// Counts the verdicts of the station, those of views and those of parts; never goes back, also over a restart.
     seq: u64,
-    /// The trigger's number if the PLC gave one, else parts counted from 0; 31 bits, wraps.
+    /// The trigger's number if the PLC gave one, else parts counted from 0, on commanded cameras from 2^30; 31 bits, wraps.
     #[schemars(range(max = 2_147_483_647))]
     trig: u32,
     /// The part's id, if the PLC gave one.
@@ -113,7 +113,6 @@ mod tests {
             views: 2,
             of: 2,
             worst: Some(CameraId::new("side").unwrap()),
-            decided: moment(146),
         }
     }
 
