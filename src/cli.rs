@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::causes;
-use crate::engine::guard;
+use crate::engine::{guard, threads};
 use crate::model::preset::Preset;
 use crate::progress::say;
 use crate::telemetry;
@@ -64,6 +64,21 @@ enum Command {
     Synth(synth::Arguments),
 }
 
+impl Command {
+    fn runs_the_network(&self) -> bool {
+        match self {
+            Self::Check(_) | Self::Results(_) | Self::Schema(_) | Self::Synth(_) => false,
+            Self::Run(_)
+            | Self::Train(_)
+            | Self::Calibrate(_)
+            | Self::Evaluate(_)
+            | Self::Msa(_)
+            | Self::Inspect(_)
+            | Self::Bench(_) => true,
+        }
+    }
+}
+
 /// Runs the command line and says how it ended.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -74,6 +89,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
         }
     };
+    if arguments.command.runs_the_network() {
+        threads::wait_asleep();
+    }
     telemetry::abort_on_panic(guard::is_guarded);
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),

@@ -190,7 +190,7 @@ impl Judges {
         let (notices_in, notices) = bounded(CHANGES);
         spawn(scope, "loader", move || loader::run(&loads_out, &loaded_in, engine));
         let inference = spawn(scope, "inference", move || {
-            engine::set_threads(engine.threads.unwrap_or_else(engine::threads_beside_cameras));
+            engine::threads::set(engine.threads.unwrap_or_else(engine::threads::beside_cameras));
             let context = inference::Context {
                 notices: notices_in,
                 reports,

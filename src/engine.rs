@@ -6,6 +6,7 @@
 pub mod cuda;
 pub mod guard;
 pub mod room;
+pub mod threads;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,23 +82,6 @@ pub enum LoadError {
         "{file}: self-test on {device} failed: picture {index} scores {found}, expected {expected} within {tolerance}"
     )]
     SelfTest { file: PathBuf, device: String, index: usize, found: f64, expected: f64, tolerance: f64 },
-}
-
-/// CPU threads of one network run. By default libtorch takes all cores.
-pub fn set_threads(threads: i32) {
-    tch::set_num_threads(threads);
-}
-
-/// All cores but one: libtorch's threads wait for one another hundreds of times in a picture, and one that shares
-/// its core with a camera holds up all.
-pub fn threads_beside_cameras() -> i32 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    i32::try_from(cores).unwrap_or(i32::MAX).saturating_sub(1).max(1)
-}
-
-/// How many there are.
-pub fn threads() -> i32 {
-    tch::get_num_threads()
 }
 
 /// Something that scores pictures. The engine is one; tests have scripted ones.

@@ -66,7 +66,7 @@ struct Report {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some(threads) = arguments.threads {
-        engine::set_threads(threads);
+        engine::threads::set(threads);
     }
     let clock = SystemClock::start();
     let start = clock.now();
@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         network,
         device: engine.device_name().to_owned(),
         precision: engine.precision(),
-        threads: engine::threads(),
+        threads: engine::threads::count(),
         load_s,
         peak_memory_mb: peak_memory_mb(),
         figures,

@@ -15,7 +15,7 @@ use crate::config::problem::Problems;
 use crate::config::product::Product;
 use crate::config::{self, Config, Sound, Sources};
 use crate::daemon;
-use crate::engine::{LoadError, set_threads, threads_beside_cameras};
+use crate::engine::{LoadError, threads};
 use crate::frame::BufferPool;
 use crate::inference::Inspector;
 use crate::inference::rules::Limits;
@@ -119,7 +119,7 @@ fn look_further(
     let (mut problems, mut inspected) = (Vec::new(), None);
     let looked = match (product, engine) {
         (Some(product), Some(engine)) if !no_hardware => {
-            set_threads(engine.threads.unwrap_or_else(threads_beside_cameras));
+            threads::set(engine.threads.unwrap_or_else(threads::beside_cameras));
             Inspector::load(product, engine, config_sha256).map(|inspector| inspector.inspected())
         }
         (Some(product), _) => read_bundle(product),

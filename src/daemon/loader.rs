@@ -20,7 +20,7 @@ pub struct Load {
 /// Loads until nobody asks any more, and says how each went.
 pub fn run(loads: &Receiver<Load>, done: &Sender<Result<Ready, LoadError>>, settings: &Engine) {
     // One thread: the cores are for the one who judges, and OpenMP would keep a second set of workers for this one.
-    engine::set_threads(1);
+    engine::threads::set(1);
     for load in loads {
         // There is room for the one answer that is waited for.
         drop(done.send(ready(load, settings)));
