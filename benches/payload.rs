@@ -81,6 +81,7 @@ fn judged(n_regions: usize) -> Verdict {
                 threshold: 10.5,
                 guard_band: 0.5,
                 device: "cpu".into(),
+                engine: "fused",
                 precision: "f32",
                 mm_per_px: Some(0.05),
             })),

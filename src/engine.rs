@@ -4,28 +4,38 @@
 //! from looking like an answer.
 
 pub mod cuda;
+pub mod extractor;
+pub mod fused;
 pub mod guard;
+pub mod precision;
 pub mod room;
+pub mod runner;
+pub mod shim;
 pub mod threads;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::clock::Clock;
-use crate::config::engine::Device;
+use crate::config::engine::{Device, Precision};
 use crate::engine::cuda::DeviceError;
+use crate::engine::precision::{Computed, PrecisionError};
+use crate::engine::runner::{EngineKind, Runner};
 use crate::frame::{Picture, Size};
 use crate::model::architecture::Architecture;
+use crate::model::bundle::manifest::SelfTest;
 use crate::model::bundle::roi::RoiError;
 use crate::model::bundle::{Bundle, BundleError};
 use crate::model::network::Network;
 use crate::model::preprocess::{self, Preprocess};
 use crate::model::score::Reading;
 use crate::model::score::area::{Area, Grids};
+use crate::model::score::scorer::Scorer;
 use crate::model::weights::{self, Weights};
 use crate::roi::Roi;
+use crate::verdict::Judge;
 use crate::verdict::regions::AnomalyMap;
 
 /// The libtorch that this program is built for and runs with.
@@ -70,6 +80,8 @@ pub enum LoadError {
     #[error(transparent)]
     Device(#[from] DeviceError),
     #[error(transparent)]
+    Precision(#[from] PrecisionError),
+    #[error(transparent)]
     Roi(#[from] RoiError),
     #[error(
         "no room on {device} for a second network: about {needed_mb} MB are needed and {free_mb} are free; \
@@ -103,59 +115,150 @@ pub trait Detector {
     }
 }
 
-/// The plain network in f32 on one device.
+/// On what a bundle is put to work, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub device: Device,
+    pub precision: Precision,
+    /// What a coarser precision must not make a difference to.
+    pub judge: Judge,
+}
+
+/// A network on one device.
 #[derive(Debug)]
 pub struct Engine {
-    network: Network,
+    runner: Runner,
+    architecture: Architecture,
+    scorer: Scorer,
     preprocess: Preprocess,
+    device: tch::Device,
     device_name: String,
+    precision: Computed,
+    notes: Vec<String>,
     /// What the ROI is drawn on; None takes pictures of any size.
     frame: Option<Size>,
 }
 
 impl Engine {
-    /// Puts a bundle on a device and finds its self-test's scores again.
-    pub fn load(bundle: &Bundle, device: Device) -> Result<Self, LoadError> {
-        let (device, device_name) = cuda::open(device)?;
+    /// Puts a bundle on a device and finds its self-test's scores again: in f32 as closely as the bundle says, in a coarser
+    /// precision so closely that it does not matter to `judge`.
+    pub fn load(bundle: &Bundle, how: How) -> Result<Self, LoadError> {
+        let (device, device_name) = cuda::open(how.device)?;
+        let candidates = precision::candidates(how.precision, device, &device_name)?;
         let failed = |cause| LoadError::Failed { device: device_name.clone(), cause };
         let network = guard::catch(|| bundle.network(device)).map_err(failed)??;
-        let engine = Self::new(network, bundle.manifest.preprocess.clone(), device_name);
-        let self_test = &bundle.manifest.self_test;
-        let found = engine.self_test_scores(&bundle.self_test).map_err(|error| LoadError::Failed {
-            device: engine.device_name.clone(),
-            cause: error.to_string(),
-        })?;
-        for (index, (&found, &expected)) in found.iter().zip(&self_test.scores).enumerate() {
-            let tolerance = self_test.tolerance * expected.abs().max(engine.network.scorer.unit());
-            // A score that is not a number is within no tolerance.
-            let is_found = found.is_finite() && (found - expected).abs() <= tolerance;
-            if !is_found {
-                let (file, device) = (bundle.file.clone(), engine.device_name.clone());
-                return Err(LoadError::SelfTest { file, device, index, found, expected, tolerance });
+        let mut engine = Self::around(network, bundle.manifest.preprocess.clone(), device_name.clone());
+        for (index, &computed) in candidates.iter().enumerate() {
+            let tried = engine.turn_to(computed).and_then(|()| engine.self_test(bundle, &how.judge));
+            match tried {
+                Ok(()) => break,
+                Err(LoadError::Precision(refused)) if index + 1 < candidates.len() => {
+                    engine.notes.push(refused.to_string());
+                }
+                Err(error) => return Err(error),
             }
         }
+        engine.runner.release();
         Ok(engine)
     }
 
-    /// An engine around a network that was just trained.
+    /// An engine around a network that was just trained, which it keeps. In f32.
     pub fn new(network: Network, preprocess: Preprocess, device_name: String) -> Self {
-        Self { network, preprocess, device_name, frame: None }
+        let mut engine = Self::around(network, preprocess, device_name);
+        engine.turn_to(Computed::F32).expect("f32 is always to be had");
+        engine
     }
 
     /// An engine whose speed is that of a trained one and whose scores mean nothing. The backbone has its weights
     /// if they are on this machine.
-    pub fn untrained(architecture: &Architecture, device: Device) -> Result<Self, LoadError> {
+    pub fn untrained(
+        architecture: &Architecture,
+        device: Device,
+        wanted: Precision,
+    ) -> Result<Self, LoadError> {
         let (device, device_name) = cuda::open(device)?;
+        let candidates = precision::candidates(wanted, device, &device_name)?;
         let network = Network::untrained(architecture, device);
         if let Some(file) = weights::find(architecture.backbone) {
             let weights = Weights::read(&file).map_err(BundleError::from)?;
             network.load_backbone(&weights).map_err(BundleError::from)?;
         }
-        Ok(Self::new(network, Preprocess::known(), device_name))
+        let mut engine = Self::around(network, Preprocess::known(), device_name);
+        engine.turn_to(candidates[0])?;
+        engine.runner.release();
+        Ok(engine)
     }
 
-    pub fn network(&self) -> &Network {
-        &self.network
+    /// The plain network.
+    fn around(network: Network, preprocess: Preprocess, device_name: String) -> Self {
+        Self {
+            architecture: network.architecture.clone(),
+            scorer: network.scorer.share(),
+            device: network.device(),
+            runner: Runner::plain(network),
+            preprocess,
+            device_name,
+            precision: Computed::F32,
+            notes: Vec::new(),
+            frame: None,
+        }
+    }
+
+    /// The fastest that computes in this precision. In f32 the plain network always does.
+    fn turn_to(&mut self, computed: Computed) -> Result<(), LoadError> {
+        match (self.runner.fuse(computed), computed) {
+            (Ok(()), _) => {}
+            (Err(cause), Computed::F32) => self.notes.push(format!("the plain network runs: {cause}")),
+            (Err(cause), Computed::Bf16) => return Err(PrecisionError::NoBf16 { cause }.into()),
+        }
+        self.precision = computed;
+        Ok(())
+    }
+
+    fn self_test(&self, bundle: &Bundle, judge: &Judge) -> Result<(), LoadError> {
+        let SelfTest { scores, tolerance } = &bundle.manifest.self_test;
+        let found = self.self_test_scores(&bundle.self_test).map_err(|error| LoadError::Failed {
+            device: self.device_name.clone(),
+            cause: error.to_string(),
+        })?;
+        if self.precision != Computed::F32 {
+            let calibration = &bundle.manifest.calibration;
+            return precision::check(&found, scores, self.scorer.unit(), (judge, calibration))
+                .map_err(|too_coarse| PrecisionError::TooCoarse(too_coarse).into());
+        }
+        for (index, (&found, &expected)) in found.iter().zip(scores).enumerate() {
+            let tolerance = tolerance * expected.abs().max(self.scorer.unit());
+            // A score that is not a number is within no tolerance.
+            let is_found = found.is_finite() && (found - expected).abs() <= tolerance;
+            if !is_found {
+                let (file, device) = (bundle.file.clone(), self.device_name.clone());
+                return Err(LoadError::SelfTest { file, device, index, found, expected, tolerance });
+            }
+        }
+        Ok(())
+    }
+
+    /// The network that the engine was made around; None if it came from a bundle and is not needed any more.
+    pub fn network(&self) -> Option<&Network> {
+        self.runner.network()
+    }
+
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    pub fn scorer(&self) -> &Scorer {
+        &self.scorer
+    }
+
+    /// What computes the scores.
+    pub fn kind(&self) -> EngineKind {
+        self.runner.kind()
+    }
+
+    /// Why it is not faster where that could be expected.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// `cpu` or `cuda:N`.
@@ -164,7 +267,7 @@ impl Engine {
     }
 
     pub fn precision(&self) -> &'static str {
-        "f32"
+        self.precision.name()
     }
 
     /// Scores of pictures already at the input's size, `[1, 3, S, S]` u8, whatever the ROI. The first call on a device also picks
@@ -172,20 +275,20 @@ impl Engine {
     pub fn self_test_scores(&self, pictures: &[Tensor]) -> Result<Vec<f64>, EngineError> {
         self.guarded(|| {
             let score = |picture: &Tensor| {
-                let input = preprocess::normalise(picture, &self.preprocess, self.network.device());
-                self.network.read_whole(&input).scores.double_value(&[0])
+                let input = preprocess::normalise(picture, &self.preprocess, self.device);
+                Ok(self.scorer.read_whole(&self.runner.latent(&input)?).scores.double_value(&[0]))
             };
             pictures.iter().map(score).collect()
         })
     }
 
-    fn guarded<T>(&self, work: impl FnOnce() -> T) -> Result<T, EngineError> {
-        let caught = guard::catch(|| {
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T, TchError>) -> Result<T, EngineError> {
+        let caught = guard::catch_both(|| {
             let _guard = tch::no_grad_guard();
             work()
         });
         caught.map_err(|cause| {
-            if self.network.device().is_cuda() && cuda::is_fatal(&cause) {
+            if self.device.is_cuda() && cuda::is_fatal(&cause) {
                 EngineError::DeviceLost { device: self.device_name.clone(), cause }
             } else {
                 EngineError::Failed(cause)
@@ -196,11 +299,11 @@ impl Engine {
 
 impl Detector for Engine {
     fn set_roi(&mut self, roi: Option<&Roi>) -> Result<(), EngineError> {
-        let (grids, device) = (Grids::of(&self.network.architecture), self.network.device());
-        let score = self.network.scorer.scoring.score;
-        let area = self.guarded(|| roi.map(|roi| Area::new(roi, &grids, score, device)).transpose())?;
+        let (grids, device) = (Grids::of(&self.architecture), self.device);
+        let score = self.scorer.scoring.score;
+        let area = self.guarded(|| Ok(roi.map(|roi| Area::new(roi, &grids, score, device)).transpose()))?;
         let area = area.map_err(|refused| EngineError::Failed(format!("the ROI {refused}")))?;
-        self.network.scorer.set_area(area);
+        self.scorer.set_area(area);
         self.frame = roi.map(Roi::size);
         Ok(())
     }
@@ -211,15 +314,15 @@ impl Detector for Engine {
         {
             return Err(EngineError::WrongSize { found, expected });
         }
-        let side = self.network.architecture.input_px;
+        let side = self.architecture.input_px;
         self.guarded(|| {
             let start = clock.now();
-            let input = preprocess::to_input(pictures, side, &self.preprocess, self.network.device());
+            let input = preprocess::to_input(pictures, side, &self.preprocess, self.device);
             let prepared = clock.now();
-            let reading = self.network.read(&input);
-            let measured = measured(&reading, pictures, self.network.architecture.cells());
+            let reading = self.runner.read(&input, &self.scorer)?;
+            let measured = measured(&reading, pictures, self.architecture.cells());
             let done = clock.now();
-            Batch { measured, preprocess: prepared.since(start), inference: done.since(prepared) }
+            Ok(Batch { measured, preprocess: prepared.since(start), inference: done.since(prepared) })
         })
     }
 }

@@ -14,11 +14,11 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use crate::clock::Clock;
 use crate::config;
 use crate::config::product::Product;
-use crate::engine::{Detector, Engine, EngineError, LoadError};
+use crate::engine::{Detector, Engine, EngineError, How, LoadError};
 use crate::frame::{Frame, Generation};
 use crate::health::{Active, Health};
 use crate::inference::bench::Bench;
-use crate::inference::rules::Rules;
+use crate::inference::rules::{Limits, Rules};
 use crate::ledger::Report;
 use crate::model::bundle::Bundle;
 use crate::model::bundle::roi::CalibratedRoi;
@@ -41,6 +41,8 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 pub struct Inspector {
     detector: Network,
     rules: Rules,
+    /// Why the network is not computed as fast as could be expected.
+    notes: Vec<String>,
 }
 
 impl std::fmt::Debug for Inspector {
@@ -52,7 +54,7 @@ impl std::fmt::Debug for Inspector {
 impl Inspector {
     pub fn new(mut detector: Network, rules: Rules) -> Result<Self, EngineError> {
         detector.set_roi(rules.roi.as_deref())?;
-        Ok(Self { detector, rules })
+        Ok(Self { detector, rules, notes: Vec::new() })
     }
 
     pub fn rules(&self) -> &Rules {
@@ -72,17 +74,23 @@ impl Inspector {
     ) -> Result<Self, LoadError> {
         let bundle = Bundle::read(&product.bundle)?;
         let calibrated_roi = CalibratedRoi::of(&bundle.manifest);
-        let engine = Engine::load(&bundle, settings.device)?;
+        let judge = Limits::new(Some(product), &bundle.manifest.calibration, &calibrated_roi)?.judge;
+        let how = How { device: settings.device, precision: settings.precision, judge };
+        let engine = Engine::load(&bundle, how)?;
+        let notes = engine.notes().to_vec();
         let origin = Recipe {
             bundle_sha256: bundle.sha256,
             config_sha256: config_sha256.to_owned(),
             device: engine.device_name().to_owned(),
+            engine: engine.kind().name(),
             precision: engine.precision(),
             ..Recipe::default()
         };
         let rules = Rules::new(product, (bundle.manifest.calibration, calibrated_roi), origin)?;
         let device = rules.recipe.device.clone();
-        Self::new(Box::new(engine), rules)
+        let inspector = Self::new(Box::new(engine), rules);
+        inspector
+            .map(|inspector| Self { notes, ..inspector })
             .map_err(|error| LoadError::Failed { device, cause: error.to_string() })
     }
 }

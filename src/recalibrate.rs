@@ -14,10 +14,10 @@ use crate::calibrate::renew::Renewal;
 use crate::calibrate::share::Share;
 use crate::calibrate::{Calibration, Shortfall, Target, check_carried, tail};
 use crate::clock::Clock;
-use crate::config::engine::Device;
+use crate::config::engine::{Device, Precision};
 use crate::config::product::Product;
 use crate::dataset;
-use crate::engine::{Detector, Engine};
+use crate::engine::{Detector, Engine, How};
 use crate::model::bundle::manifest::Manifest;
 use crate::model::bundle::roi::CalibratedRoi;
 use crate::model::bundle::{Bundle, destination, writing};
@@ -89,7 +89,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
         let roi = options.product.as_ref().and_then(|product| product.roi.as_deref());
         inspected = roi.map(|roi| calibrated.inspected(roi));
         if options.replace || !chosen.new.is_empty() {
-            let mut engine = Engine::load(&bundle, options.device)?;
+            let mut engine = Engine::load(&bundle, how(options.device, before))?;
             engine.set_roi(roi)?;
             (samples, made_on) = measure(&mut engine, &chosen.new, clock)?;
             scoring.roi_sha256 = roi.map(|roi| roi.sha256().to_owned());
@@ -126,6 +126,11 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
     let mut report = report(options, before, &after, taken, Some(out));
     report.roi = inspected.map(Into::into);
     Ok(report)
+}
+
+/// In the precision in which the parts that are there were judged.
+fn how(device: Device, before: &Calibration) -> How {
+    How { device, precision: Precision::F32, judge: before.judge() }
 }
 
 /// What the bundle's network says of `pictures`, one at a time, as the daemon judges them; and what computed it.

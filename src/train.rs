@@ -168,12 +168,12 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
     let manifest = Manifest {
         architecture: start.architecture.clone(),
         preprocess: Preprocess::known(),
-        scoring: engine.network().scorer.scoring.clone(),
+        scoring: engine.scorer().scoring.clone(),
         calibration: calibration.clone(),
         self_test,
         provenance: input.provenance(&outcome, held_out::made_on(&engine), created),
     };
-    writing::write(&options.out, &manifest, engine.network(), &pictures)?;
+    writing::write(&options.out, &manifest, held_out::network(&engine), &pictures)?;
     if !outcome.stopped {
         saved.remove();
     }
@@ -231,7 +231,7 @@ fn outliers(
     judged: &[Judged],
 ) -> anyhow::Result<Vec<Outlier>> {
     let scores = division.calibrating().into_iter().zip(judged).map(|(image, judged)| (image, judged.score));
-    let scale = Scale::of(&engine.network().scorer);
+    let scale = Scale::of(engine.scorer());
     let mut far = outliers::find(&scores.collect::<Vec<_>>(), scale);
     if let Use::HoldOut(Division { trained_on, watched, .. }) = division {
         for images in [trained_on, watched] {

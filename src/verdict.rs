@@ -219,6 +219,8 @@ pub struct Recipe {
     pub guard_band: f64,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// `plain` or `fused`.
+    pub engine: &'static str,
     /// `f32`, `bf16` or `f16`.
     pub precision: &'static str,
     /// Scale of the part, if the product is calibrated: millimetres of one frame pixel.

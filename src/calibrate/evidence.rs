@@ -39,6 +39,9 @@ pub enum Obtained {
 pub struct MadeOn {
     pub device: String,
     pub precision: String,
+    /// None where it was not written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 /// Scores to calibrate with.

@@ -9,11 +9,12 @@ use super::architecture::Changes;
 use super::{exit, print, print_json};
 use crate::bench::{self, Figures, Load};
 use crate::clock::{Clock, SystemClock};
-use crate::config::engine::Device;
-use crate::engine::{self, Engine};
+use crate::config::engine::{Device, Precision};
+use crate::engine::{self, Engine, How};
 use crate::frame::Size;
 use crate::model::bundle::Bundle;
 use crate::model::preset::Preset;
+use crate::progress::say;
 use crate::verdict::regions::RegionRule;
 use crate::verdict::{Judge, Threshold};
 
@@ -28,6 +29,9 @@ pub(super) struct Arguments {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// auto, f32 or bf16
+    #[arg(long, default_value = "auto")]
+    precision: Precision,
     /// CPU threads [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..=256))]
     threads: Option<i32>,
@@ -54,6 +58,7 @@ struct Report {
     software: &'static str,
     network: String,
     device: String,
+    engine: &'static str,
     precision: &'static str,
     threads: i32,
     load_s: f64,
@@ -72,13 +77,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let start = clock.now();
     let (network, mut engine, judge, rule) = if let Some(file) = &arguments.bundle {
         let bundle = Bundle::read(file)?;
-        let engine = Engine::load(&bundle, arguments.device)?;
         let calibration = &bundle.manifest.calibration;
+        let (device, precision) = (arguments.device, arguments.precision);
+        let engine = Engine::load(&bundle, How { device, precision, judge: calibration.judge() })?;
         let rule = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
         (file.display().to_string(), engine, calibration.judge(), rule)
     } else {
         let architecture = arguments.changes.apply(arguments.preset)?;
-        let engine = Engine::untrained(&architecture, arguments.device)?;
+        let engine = Engine::untrained(&architecture, arguments.device, arguments.precision)?;
         let threshold = Threshold::new(1.0).expect("finite");
         let judge = Judge::new(threshold, 0.0).expect("no guard band");
         let rule = RegionRule { map_threshold: 2.0, min_area_px: 0.0 };
@@ -91,12 +97,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         software: concat!("csflowd ", env!("CARGO_PKG_VERSION")),
         network,
         device: engine.device_name().to_owned(),
+        engine: engine.kind().name(),
         precision: engine.precision(),
         threads: engine::threads::count(),
         load_s,
         peak_memory_mb: peak_memory_mb(),
         figures,
     };
+    engine.notes().iter().for_each(|note| say(&format!("note: {note}")));
     if arguments.json {
         print_json(&report)?;
     } else {
@@ -106,10 +114,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 fn table(report: &Report) -> String {
-    let Report { network, device, precision, threads, load_s, figures, .. } = report;
+    let Report { network, device, engine, precision, threads, load_s, figures, .. } = report;
     let Figures { frame_width, frame_height, batch, runs, latency_ms, stages_ms, frames_per_s } = figures;
     let mut lines = vec![
-        format!("{network} on {device} in {precision}, {threads} threads, loaded in {load_s:.2} s"),
+        format!(
+            "{network} on {device}, engine {engine} in {precision}, {threads} threads, loaded in {load_s:.2} s"
+        ),
         format!(
             "frames of {frame_width}x{frame_height}, {batch} together, {runs} runs: {frames_per_s:.1} frames/s"
         ),

@@ -9,7 +9,7 @@ use super::calibrate::separator;
 use super::product::{ProductFile, Station};
 use super::{exit, print, print_json};
 use crate::clock::{Clock, SystemClock};
-use crate::config::engine::Device;
+use crate::config::engine::{Device, Precision};
 use crate::config::product::Product;
 use crate::dataset::groups::Groups;
 use crate::dataset::parts::Parts;
@@ -77,6 +77,9 @@ pub(super) struct Arguments {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// auto, f32 or bf16
+    #[arg(long, default_value = "auto")]
+    precision: Precision,
     /// Write a report for people into this folder: one page, index.html, that needs nothing but itself and prints
     /// well. It replaces the one that is there
     #[arg(long, value_name = "DIR")]
@@ -188,7 +191,7 @@ fn evaluate(
     clock: &dyn Clock,
 ) -> anyhow::Result<Evaluated> {
     let Station { bundle, mut engine, limits, product } =
-        arguments.product.load(bundle_file, arguments.device)?;
+        arguments.product.load(bundle_file, arguments.device, arguments.precision)?;
     let Manifest { calibration, provenance, .. } = &bundle.manifest;
     let roi = product.as_ref().and_then(|product| product.roi.as_deref());
     if let Some(roi) = roi {

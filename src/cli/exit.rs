@@ -84,7 +84,7 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<LoadError>() {
         return Some(match error {
             LoadError::Bundle(_) => NO_INPUT,
-            LoadError::Device(_) | LoadError::Roi(_) => CONFIG,
+            LoadError::Device(_) | LoadError::Precision(_) | LoadError::Roi(_) => CONFIG,
             LoadError::NoRoom { .. } | LoadError::Failed { .. } | LoadError::SelfTest { .. } => SOFTWARE,
         });
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::product::{ProductFile, Station};
 use super::{exit, print, print_json};
 use crate::clock::SystemClock;
-use crate::config::engine::Device;
+use crate::config::engine::{Device, Precision};
 use crate::inference::rules::Limits;
 use crate::inspect::{self, Rules};
 
@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// auto, f32 or bf16
+    #[arg(long, default_value = "auto")]
+    precision: Precision,
     /// Write each image with its anomaly map and regions into this folder; what lies outside the ROI is darkened
     #[arg(long, value_name = "DIR")]
     overlay: Option<PathBuf>,
@@ -35,7 +38,7 @@ pub(super) struct Arguments {
 /// Ends with 66 if an image could not be read; the others are judged all the same.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let Station { bundle, mut engine, limits, product } =
-        arguments.product.load(&arguments.bundle, arguments.device)?;
+        arguments.product.load(&arguments.bundle, arguments.device, arguments.precision)?;
     let Limits { judge, regions, is_calibrated } = limits;
     let calibration = is_calibrated.then_some(&bundle.manifest.calibration);
     let roi = product.as_ref().and_then(|product| product.roi.as_deref());

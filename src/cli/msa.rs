@@ -8,7 +8,7 @@ use super::calibrate::separator;
 use super::product::{ProductFile, Station};
 use super::{exit, print, print_json};
 use crate::clock::SystemClock;
-use crate::config::engine::Device;
+use crate::config::engine::{Device, Precision};
 use crate::dataset;
 use crate::msa;
 use crate::progress::Progress;
@@ -45,6 +45,9 @@ pub(super) struct Arguments {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// auto, f32 or bf16
+    #[arg(long, default_value = "auto")]
+    precision: Precision,
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     json: bool,
@@ -53,7 +56,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let parts = dataset::repeats::repeats(&arguments.data, arguments.group_by.as_deref())?;
     let Station { bundle, mut engine, limits, product } =
-        arguments.product.load(&arguments.bundle, arguments.device)?;
+        arguments.product.load(&arguments.bundle, arguments.device, arguments.precision)?;
     let captures = parts.iter().map(|part| part.captures.len()).sum();
     let mut progress = Progress::start("captures", captures);
     let study = msa::run(

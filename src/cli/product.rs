@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::engine::Device;
+use crate::config::engine::{Device, Precision};
 use crate::config::product::{self, Product};
-use crate::engine::{Detector, Engine};
+use crate::engine::{Detector, Engine, How};
 use crate::inference::rules::Limits;
 use crate::model::bundle::Bundle;
 use crate::model::bundle::roi::CalibratedRoi;
@@ -36,13 +36,19 @@ pub(super) struct Station {
 impl ProductFile {
     /// Loads a bundle and lays the product's rules over its calibration, and says how much of the ROI is inspected.
     /// Refused as [`Limits::new`] does.
-    pub(super) fn load(&self, bundle: &Path, device: Device) -> anyhow::Result<Station> {
+    pub(super) fn load(
+        &self,
+        bundle: &Path,
+        device: Device,
+        precision: Precision,
+    ) -> anyhow::Result<Station> {
         let product = read(self.product.as_deref())?;
         let bundle = Bundle::read(bundle)?;
         let calibrated = CalibratedRoi::of(&bundle.manifest);
         let limits = Limits::new(product.as_ref(), &bundle.manifest.calibration, &calibrated)?;
         let roi = product.as_ref().and_then(|product| product.roi.as_deref());
-        let mut engine = Engine::load(&bundle, device)?;
+        let how = How { device, precision, judge: limits.judge };
+        let mut engine = Engine::load(&bundle, how)?;
         engine.set_roi(roi)?;
         if let Some(roi) = roi {
             say(&format!("ROI: {}", calibrated.inspected(roi)));

@@ -18,6 +18,21 @@ pub enum Device {
     Cuda(usize),
 }
 
+/// How finely the network computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// The fastest in which the bundle's self-test shows no difference that counts.
+    Auto,
+    F32,
+    Bf16,
+    F16,
+}
+
+/// A word that names no precision.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be \"auto\", \"f32\", \"bf16\" or \"f16\", is \"{0}\"")]
+pub struct BadPrecision(String);
+
 /// A word that names no device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\", is \"{0}\"")]
@@ -35,6 +50,7 @@ pub enum Swap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Engine {
     pub device: Device,
+    pub precision: Precision,
     /// CPU threads of one network run; None takes all cores but one.
     pub threads: Option<i32>,
     /// Frames that wait are judged together, at most this many.
@@ -50,6 +66,10 @@ pub(super) fn read(raw: raw::Engine, section: &mut Section<'_>) -> Engine {
             .get("device", raw.device)
             .and_then(|text| device(&text, section))
             .unwrap_or(Device::Auto),
+        precision: section
+            .get("precision", raw.precision)
+            .and_then(|text| precision(&text, section))
+            .unwrap_or(Precision::Auto),
         threads: section.whole("threads", raw.threads, 1..=1024),
         batch_max: section.whole("batch_max", raw.batch_max, 1..=64).unwrap_or(BATCH_MAX),
         frame_queue: section.whole("frame_queue", raw.frame_queue, 1..=1024).unwrap_or(FRAME_QUEUE),
@@ -77,4 +97,22 @@ impl FromStr for Device {
 
 fn device(text: &str, section: &mut Section<'_>) -> Option<Device> {
     text.parse().map_err(|error: BadDevice| section.wrong("device", error.to_string())).ok()
+}
+
+impl FromStr for Precision {
+    type Err = BadPrecision;
+
+    fn from_str(text: &str) -> Result<Self, BadPrecision> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            "f16" => Ok(Self::F16),
+            _ => Err(BadPrecision(text.escape_debug().to_string())),
+        }
+    }
+}
+
+fn precision(text: &str, section: &mut Section<'_>) -> Option<Precision> {
+    text.parse().map_err(|error: BadPrecision| section.wrong("precision", error.to_string())).ok()
 }

@@ -117,6 +117,7 @@ pub(super) struct Outbox {
 #[schemars(deny_unknown_fields)]
 pub(super) struct Engine {
     pub(super) device: Key<String>,
+    pub(super) precision: Key<String>,
     pub(super) threads: Key<i64>,
     pub(super) batch_max: Key<i64>,
     pub(super) frame_queue: Key<i64>,

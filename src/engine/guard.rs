@@ -5,6 +5,8 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tch::TchError;
+
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
@@ -25,6 +27,11 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
+/// The same for work whose errors come either way.
+pub fn catch_both<T>(work: impl FnOnce() -> Result<T, TchError>) -> Result<T, String> {
+    catch(work)?.map_err(|error| first_line(&error.to_string()))
+}
+
 /// Whether this thread's panic will be caught by [`catch`].
 pub fn is_guarded() -> bool {
     GUARDED.get()
@@ -33,6 +40,7 @@ pub fn is_guarded() -> bool {
 /// libtorch appends a page of C++ frames, and tch quotes the whole with `\n` spelled out.
 fn first_line(text: &str) -> String {
     let text = text.rsplit_once("Torch(\"").map_or(text, |(_, torch)| torch);
+    let text = text.strip_prefix("Internal torch error: ").unwrap_or(text);
     text.split("\\n").next().unwrap_or(text).lines().next().unwrap_or(text).trim_end_matches("\")").to_owned()
 }
 

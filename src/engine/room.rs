@@ -10,9 +10,9 @@ use crate::config::engine::Device;
 use crate::engine::LoadError;
 use crate::engine::cuda;
 
-/// A bundle's bytes are in memory as the file and as tensors while it is read; afterwards as tensors alone, on the
-/// device that was asked for.
-const COPIES_ON_CPU: u64 = 2;
+/// A bundle's bytes are in memory as the file and as tensors while it is read. On the CPU they are then in the bundle, in
+/// the plain network and packed, until the last is all that is left.
+const COPIES_ON_CPU: u64 = 3;
 const COPIES_ON_GPU: u64 = 1;
 
 /// For what a network needs while it judges.

@@ -6,10 +6,16 @@ use crate::frame::{PixelFormat, Size};
 use crate::model::bundle::fixture::Fixture;
 
 fn load(fixture: &Fixture) -> Result<Engine, LoadError> {
+    load_in(fixture, Precision::F32, 0.0)
+}
+
+fn load_in(fixture: &Fixture, precision: Precision, guard_band: f64) -> Result<Engine, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tiny.csflow");
     fixture.write(&file);
-    Engine::load(&Bundle::read(&file)?, Device::Cpu)
+    let bundle = Bundle::read(&file)?;
+    let judge = Judge::new(bundle.manifest.calibration.judge().threshold(), guard_band).unwrap();
+    Engine::load(&bundle, How { device: Device::Cpu, precision, judge })
 }
 
 #[test]
@@ -57,4 +63,50 @@ fn a_failure_of_the_network_is_an_error_and_not_a_panic() {
     let flat = Tensor::zeros([3, 128], (Kind::Uint8, tch::Device::Cpu));
     let error = engine.self_test_scores(&[flat]).unwrap_err();
     assert!(matches!(error, EngineError::Failed(_)), "{error}");
+}
+
+#[test]
+fn a_picture_scores_the_same_alone_and_among_others() {
+    let mut engine = load(&Fixture::new()).unwrap();
+    assert_eq!(engine.kind(), EngineKind::Fused, "{:?}", engine.notes());
+    let size = Size { width: 128, height: 128 };
+    let pixels = [2_u8, 3, 5].map(|step| {
+        let values = (0..=255_u8).cycle().map(|value| value.wrapping_mul(step));
+        values.take(size.pixels() * 3).collect::<Vec<u8>>()
+    });
+    let pictures: Vec<Picture<'_>> =
+        pixels.iter().map(|pixels| Picture { size, format: PixelFormat::Rgb8, pixels }).collect();
+    let clock = SystemClock::start();
+    let together = engine.measure(&pictures, &clock).unwrap().measured;
+    for (&picture, together) in pictures.iter().zip(together) {
+        assert_eq!(engine.measure_one(picture, &clock).unwrap(), together);
+    }
+}
+
+#[test]
+fn a_precision_that_moves_scores_too_far_is_refused_or_passed_over() {
+    let fixture = Fixture::new();
+    // Any shift is large against this guard band.
+    let tight = 1e-12;
+    let engine = load_in(&fixture, Precision::Auto, tight).unwrap();
+    assert_eq!(engine.precision(), "f32");
+    let error = load_in(&fixture, Precision::Bf16, tight).unwrap_err();
+    assert!(matches!(error, LoadError::Precision(_)), "{error}");
+    // A CPU without bf16 is not asked for it, and there is nothing to say.
+    let was_tried = matches!(error, LoadError::Precision(PrecisionError::TooCoarse(_)));
+    assert!(was_tried || engine.notes().is_empty(), "{error}, {:?}", engine.notes());
+    assert!(
+        engine.notes().iter().all(|note| note.contains("too coarse for this bundle")),
+        "{:?}",
+        engine.notes()
+    );
+}
+
+#[test]
+fn half_precision_is_for_gpus() {
+    let error = load_in(&Fixture::new(), Precision::F16, 0.0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "precision \"f16\" is for CUDA devices; a CPU computes in \"f32\" or \"bf16\""
+    );
 }

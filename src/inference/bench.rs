@@ -13,7 +13,7 @@ use crate::inference::rules::Rules;
 use crate::inference::{Change, Context, DeviceLost, Notice, Ready};
 use crate::ledger::Report;
 use crate::verdict::regions::{self, Regions};
-use crate::verdict::{Judgement, Outcome, Reason, StageTimes};
+use crate::verdict::{Judgement, Outcome, Reason, Recipe, StageTimes};
 
 /// What a network is shown before its first frame, where no ROI says how large frames are.
 const TYPICAL_SIZE: Size = Size { width: 640, height: 480 };
@@ -89,6 +89,9 @@ impl<'a> Bench<'a> {
         match ready {
             Ready::Rules(rules) => self.crew.follow(active.lease.clone(), rules),
             Ready::Inspector(mut inspector) => {
+                let Recipe { device, engine, precision, .. } = &*inspector.rules.recipe;
+                inspector.notes.iter().for_each(|note| warn!("{note}"));
+                info!("judging on {device}, engine {engine}, precision {precision}");
                 let size = inspector.rules.roi.as_ref().map_or(TYPICAL_SIZE, |roi| roi.size());
                 let pixels = vec![0; size.pixels()];
                 let picture = Picture { size, format: PixelFormat::Gray8, pixels: &pixels };

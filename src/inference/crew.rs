@@ -56,7 +56,7 @@ pub(super) struct OnDuty<'a> {
 impl Crew {
     /// From now on there are frames for this one.
     pub(super) fn install(&mut self, lease: Lease, inspector: Inspector) {
-        let Inspector { detector, rules } = inspector;
+        let Inspector { detector, rules, notes: _ } = inspector;
         self.numbers += 1;
         self.posts.push(Post { number: self.numbers, network: detector, roi: rules.roi.clone() });
         self.duties.push(Duty { lease, rules, network: self.numbers, odd_size: None });

@@ -66,7 +66,7 @@ impl BackboneKind {
         self.scaling().channels(STAGES[stage - 1].channels)
     }
 
-    fn scaling(self) -> Scaling {
+    pub fn scaling(self) -> Scaling {
         match self {
             Self::EfficientnetLite0 => Scaling { width: 1.0, depth: 1.0, is_lite: true },
             Self::EfficientnetLite1 => Scaling { width: 1.0, depth: 1.1, is_lite: true },

@@ -83,7 +83,7 @@ impl Network {
     }
 
     /// Normalised pictures to latent values, without the determinant.
-    fn run(&self, input: &Tensor) -> Scales {
+    pub fn run(&self, input: &Tensor) -> Scales {
         let features = self.features(input);
         let features = match &self.whitening {
             None => features,

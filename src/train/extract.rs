@@ -7,11 +7,12 @@ use anyhow::Context;
 use rand_pcg::Pcg64;
 use tch::{Device, Tensor};
 
+use crate::engine::extractor::Extractor;
 use crate::model::Scales;
 use crate::model::network::Network;
 use crate::model::preprocess::{self, Preprocess};
 use crate::model::whitening::{Moments, Whitening};
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 use crate::train::BATCH;
 use crate::train::augment::Augment;
 use crate::train::error::TrainError;
@@ -79,6 +80,10 @@ pub fn run(
         rows: vec![Vec::new(); files.len()],
         moments: Vec::new(),
     };
+    let extractor = Extractor::new(network);
+    if let Some(note) = extractor.note() {
+        say(&format!("note: {note}"));
+    }
     let mut progress = Progress::start("features", pictures);
     let mut done = 0;
     let lists = trained_on.iter().map(|images| (images, true)).chain([(others, false)]);
@@ -92,7 +97,7 @@ pub fn run(
                 if stop.load(Relaxed) {
                     return Err(TrainError::Stopped { before: "training began" }.into());
                 }
-                let maps = network.features(&input(network, extraction, chunk, &decoded, copy));
+                let maps = extractor.features(&input(network, extraction, chunk, &decoded, copy))?;
                 if let Some(moments) = &mut moments {
                     moments.add(&on_cpu(&maps));
                 }

@@ -11,6 +11,7 @@ use crate::calibrate::evidence::MadeOn;
 use crate::clock::Clock;
 use crate::engine::{Detector, Engine};
 use crate::model::bundle::manifest::SelfTest;
+use crate::model::network::Network;
 use crate::model::preprocess;
 use crate::train::images::{read_all, views};
 
@@ -58,12 +59,21 @@ pub fn judge(
 
 /// What `engine` computes scores with.
 pub fn made_on(engine: &Engine) -> MadeOn {
-    MadeOn { device: engine.device_name().to_owned(), precision: engine.precision().to_owned() }
+    MadeOn {
+        device: engine.device_name().to_owned(),
+        precision: engine.precision().to_owned(),
+        engine: Some(engine.kind().name().to_owned()),
+    }
+}
+
+/// The network that was trained.
+pub fn network(engine: &Engine) -> &Network {
+    engine.network().expect("an engine around a trained network keeps it")
 }
 
 /// The first of `images` at the input's size, and what a bundle must find again on them.
 pub fn self_test(engine: &Engine, images: &[PathBuf]) -> anyhow::Result<(Vec<Tensor>, SelfTest)> {
-    let side = engine.network().architecture.input_px;
+    let side = engine.architecture().input_px;
     let pictures = read_all(&images[..images.len().min(SELF_TEST_PICTURES)])?;
     let pictures: Vec<Tensor> =
         views(&pictures).into_iter().map(|picture| preprocess::resize(picture, side).contiguous()).collect();

@@ -14,6 +14,7 @@ use crate::progress::say;
 use crate::roi::Roi;
 use crate::train::BATCH;
 use crate::train::extract::Features;
+use crate::train::held_out;
 use crate::train::images::read_all;
 use crate::verdict::regions::{self, RegionRule};
 
@@ -82,7 +83,7 @@ pub fn known_scores(
     images: &[usize],
 ) -> anyhow::Result<Vec<(usize, f64)>> {
     let _guard = tch::no_grad_guard();
-    let network = engine.network();
+    let network = held_out::network(engine);
     let mut scores = Vec::with_capacity(images.len());
     for chunk in images.chunks(BATCH) {
         let maps = features.store.batch(&features.themselves(chunk), network.device())?;

@@ -10,7 +10,8 @@ use std::time::UNIX_EPOCH;
 use csflowd::calibrate::evidence::{Evidence, MadeOn};
 use csflowd::calibrate::{Shortfall, Target, calibrate};
 use csflowd::clock::{Clock, Moment};
-use csflowd::engine::{Detector, Engine};
+use csflowd::config::engine as config;
+use csflowd::engine::{Detector, Engine, How};
 use csflowd::frame::{Picture, PixelFormat, Size};
 use csflowd::model::architecture::Architecture;
 use csflowd::model::bundle;
@@ -82,7 +83,7 @@ fn make(seed: u64) -> Vec<u8> {
     let scores: Vec<f64> = measured.iter().map(|one| one.score).collect();
     let maxima: Vec<f64> = measured.iter().map(|one| one.map.max()).collect();
     let manifest = Manifest {
-        architecture: engine.network().architecture.clone(),
+        architecture: engine.architecture().clone(),
         preprocess: Preprocess::known(),
         scoring: Scoring::plain(),
         calibration: calibrate(&Evidence::ungrouped(&scores, &maxima), Target::default(), Shortfall::Flag)
@@ -92,7 +93,7 @@ fn make(seed: u64) -> Vec<u8> {
     };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("part.csflow");
-    bundle::writing::write(&file, &manifest, engine.network(), &self_test).unwrap();
+    bundle::writing::write(&file, &manifest, engine.network().unwrap(), &self_test).unwrap();
     std::fs::read(file).unwrap()
 }
 
@@ -166,7 +167,7 @@ fn provenance(images: usize) -> Provenance {
         command: "drawn for tests".into(),
         software: "csflowd".into(),
         libtorch: "2.11.0".into(),
-        made_on: Some(MadeOn { device: "cpu".into(), precision: "f32".into() }),
+        made_on: Some(MadeOn { device: "cpu".into(), precision: "f32".into(), engine: None }),
         created: "2026-01-01T00:00:00Z".into(),
         fingerprints: Fingerprints::default(),
     }
@@ -188,7 +189,9 @@ fn good_parts_are_good_and_bad_parts_are_not() {
     let file = folder.path().join("part.csflow");
     std::fs::write(&file, bundle()).unwrap();
     let bundle = bundle::Bundle::read(&file).unwrap();
-    let mut engine = Engine::load(&bundle, csflowd::config::engine::Device::Cpu).unwrap();
+    let judge = bundle.manifest.calibration.judge();
+    let how = How { device: config::Device::Cpu, precision: config::Precision::F32, judge };
+    let mut engine = Engine::load(&bundle, how).unwrap();
     let threshold = bundle.manifest.calibration.threshold;
     let parts: Vec<Vec<u8>> = (0..8).map(good).chain((0..8).map(bad)).collect();
     let pictures: Vec<Picture<'_>> = parts.iter().map(|pixels| picture(pixels)).collect();

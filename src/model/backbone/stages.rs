@@ -151,9 +151,12 @@ impl ConvShape {
     }
 }
 
+/// What batch norm adds to variances.
+pub const NORM_EPSILON: f64 = 1e-3;
+
 /// Batch norm as all EfficientNets have it.
 pub fn batch_norm(path: &nn::Path<'_>, channels: i64) -> nn::BatchNorm {
-    nn::batch_norm2d(path, channels, nn::BatchNormConfig { eps: 1e-3, ..Default::default() })
+    nn::batch_norm2d(path, channels, nn::BatchNormConfig { eps: NORM_EPSILON, ..Default::default() })
 }
 
 #[cfg(test)]

@@ -118,7 +118,7 @@ fn provenance() -> Provenance {
         command: "csflowd train".into(),
         software: "csflowd".into(),
         libtorch: "2.11.0".into(),
-        made_on: Some(MadeOn { device: "cpu".into(), precision: "f32".into() }),
+        made_on: Some(MadeOn { device: "cpu".into(), precision: "f32".into(), engine: None }),
         created: "2026-01-02T03:04:05Z".into(),
         fingerprints: Fingerprints {
             trained_on: vec!["0123456789abcdef".into()],

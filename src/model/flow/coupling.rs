@@ -9,10 +9,10 @@ use crate::model::flow::FlowConfig;
 use crate::model::flow::cross_scale::{CrossScale, Size};
 
 /// The research code's approximation of 2 / pi in the soft clamp.
-const SOFT_CLAMP: f64 = 0.636;
+pub const SOFT_CLAMP: f64 = 0.636;
 
 /// Latent values are cut here, as in the research code: an early, wild step stays finite.
-const LATENT_LIMIT: f64 = 1e6;
+pub const LATENT_LIMIT: f64 = 1e6;
 
 /// `s2` reads the second half and changes the first; `s1` reads the changed first half and changes the second.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use crate::model::Scales;
 
 /// Slope of LeakyReLU below zero.
-const SLOPE: f64 = 0.1;
+pub const SLOPE: f64 = 0.1;
 
 /// Channels of a subnet and what connects them.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use crate::model::score::area::Area;
 use crate::model::score::places::Places;
 use crate::model::score::scoring::{Fusion, ScoreKind, Scoring};
 use crate::model::score::{Reading, cell_maps, fuse, mean_score, mean_score_in};
+use crate::model::share;
 
 #[derive(Debug)]
 pub struct Scorer {
@@ -36,6 +37,14 @@ impl Scorer {
     #[must_use]
     pub fn to_device(self, device: Device) -> Self {
         Self { places: self.places.map(|places| places.to_device(device)), ..self }
+    }
+
+    /// The same on the same tensors, where the whole picture counts.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        let share =
+            |places: &Places| Places { centre: share(&places.centre), deviation: share(&places.deviation) };
+        Self::new(self.scoring.clone(), self.places.as_ref().map(share), self.steps)
     }
 
     /// Centre and deviation of each cell at each scale, if there are any.

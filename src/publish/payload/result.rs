@@ -90,6 +90,8 @@ pub struct Payload<'a> {
     #[schemars(length(max = 64))]
     device: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     precision: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     frame: Option<Frame>,
@@ -167,6 +169,7 @@ impl<'a> Payload<'a> {
             capture_time_source: "arrival",
             processing_times: times::Payload::new(verdict),
             device: recipe.map(|recipe| text(&recipe.device)),
+            engine: recipe.map(|recipe| recipe.engine),
             precision: recipe.map(|recipe| recipe.precision),
             frame: judgement.frame.map(|Size { width, height }| Frame { width, height }),
             cell_px: Some(decimals(regions.cell_px, 1)).filter(|&cell| cell > 0.0),
@@ -205,12 +208,12 @@ mod tests {
 
     #[test]
     fn a_good_part_has_no_regions() {
-        assert_snapshot!(text_of(&good()), @r#"{"v":1,"result_id":"01K742SG4J0000000000000007","boot_id":"01K7000000000000000000BOOT","seq":123456,"station":"cell-2","camera":"top","trigger_id":7,"product":"cover","result_state":1,"evaluation":1,"code":0,"score":8.25,"threshold":10.5,"guard_band":0.5,"p_value":0.00497512,"late":false,"replayed":false,"creation_time":"2025-10-09T08:53:20.146Z","capture_time":"2025-10-09T08:53:20.123Z","capture_time_source":"arrival","processing_times":{"queue_ms":0.31,"preprocess_ms":2.045,"inference_ms":18.5,"postprocess_ms":0.4,"total_ms":23.0},"device":"cpu","precision":"f32","frame":{"width":1024,"height":768},"cell_px":32.0,"regions":[],"region_count":0,"regions_truncated":false,"bundle_sha256":"3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e","config_sha256":"c0ffee","software":"csflowd 0.1.0"}"#);
+        assert_snapshot!(text_of(&good()), @r#"{"v":1,"result_id":"01K742SG4J0000000000000007","boot_id":"01K7000000000000000000BOOT","seq":123456,"station":"cell-2","camera":"top","trigger_id":7,"product":"cover","result_state":1,"evaluation":1,"code":0,"score":8.25,"threshold":10.5,"guard_band":0.5,"p_value":0.00497512,"late":false,"replayed":false,"creation_time":"2025-10-09T08:53:20.146Z","capture_time":"2025-10-09T08:53:20.123Z","capture_time_source":"arrival","processing_times":{"queue_ms":0.31,"preprocess_ms":2.045,"inference_ms":18.5,"postprocess_ms":0.4,"total_ms":23.0},"device":"cpu","engine":"fused","precision":"f32","frame":{"width":1024,"height":768},"cell_px":32.0,"regions":[],"region_count":0,"regions_truncated":false,"bundle_sha256":"3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e","config_sha256":"c0ffee","software":"csflowd 0.1.0"}"#);
     }
 
     #[test]
     fn an_anomalous_part_has_regions_in_pixels_and_millimetres() {
-        assert_snapshot!(text_of(&anomalous()), @r#"{"v":1,"result_id":"01K742SG4J0000000000000007","boot_id":"01K7000000000000000000BOOT","seq":123456,"station":"cell-2","camera":"top","trigger_id":7,"part_id":"A1B2C3D4","product":"cover","result_state":1,"evaluation":2,"code":0,"score":12.345678,"threshold":10.5,"guard_band":0.5,"p_value":0.00497512,"late":false,"replayed":false,"creation_time":"2025-10-09T08:53:20.146Z","capture_time":"2025-10-09T08:53:20.123Z","capture_time_source":"arrival","processing_times":{"queue_ms":0.31,"preprocess_ms":2.045,"inference_ms":18.5,"postprocess_ms":0.4,"total_ms":23.0},"device":"cpu","precision":"f32","frame":{"width":1024,"height":768},"cell_px":32.0,"regions":[{"x":500.0,"y":290.0,"w":24.0,"h":21.0,"cx":512.0,"cy":300.5,"area_px":504.0,"peak":31.5,"mean":10.5,"x_mm":25.0,"y_mm":14.5,"w_mm":1.2,"h_mm":1.05,"cx_mm":25.602,"cy_mm":15.025,"area_mm2":1.26},{"x":96.0,"y":290.0,"w":24.0,"h":21.0,"cx":108.0,"cy":300.5,"area_px":504.0,"peak":14.0,"mean":4.66667,"x_mm":4.8,"y_mm":14.5,"w_mm":1.2,"h_mm":1.05,"cx_mm":5.402,"cy_mm":15.025,"area_mm2":1.26}],"region_count":2,"regions_truncated":false,"bundle_sha256":"3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e","config_sha256":"c0ffee","software":"csflowd 0.1.0"}"#);
+        assert_snapshot!(text_of(&anomalous()), @r#"{"v":1,"result_id":"01K742SG4J0000000000000007","boot_id":"01K7000000000000000000BOOT","seq":123456,"station":"cell-2","camera":"top","trigger_id":7,"part_id":"A1B2C3D4","product":"cover","result_state":1,"evaluation":2,"code":0,"score":12.345678,"threshold":10.5,"guard_band":0.5,"p_value":0.00497512,"late":false,"replayed":false,"creation_time":"2025-10-09T08:53:20.146Z","capture_time":"2025-10-09T08:53:20.123Z","capture_time_source":"arrival","processing_times":{"queue_ms":0.31,"preprocess_ms":2.045,"inference_ms":18.5,"postprocess_ms":0.4,"total_ms":23.0},"device":"cpu","engine":"fused","precision":"f32","frame":{"width":1024,"height":768},"cell_px":32.0,"regions":[{"x":500.0,"y":290.0,"w":24.0,"h":21.0,"cx":512.0,"cy":300.5,"area_px":504.0,"peak":31.5,"mean":10.5,"x_mm":25.0,"y_mm":14.5,"w_mm":1.2,"h_mm":1.05,"cx_mm":25.602,"cy_mm":15.025,"area_mm2":1.26},{"x":96.0,"y":290.0,"w":24.0,"h":21.0,"cx":108.0,"cy":300.5,"area_px":504.0,"peak":14.0,"mean":4.66667,"x_mm":4.8,"y_mm":14.5,"w_mm":1.2,"h_mm":1.05,"cx_mm":5.402,"cy_mm":15.025,"area_mm2":1.26}],"region_count":2,"regions_truncated":false,"bundle_sha256":"3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e3f9a1c2e","config_sha256":"c0ffee","software":"csflowd 0.1.0"}"#);
     }
 
     #[test]

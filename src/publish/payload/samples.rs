@@ -83,6 +83,7 @@ pub(super) fn largest() -> Verdict {
         threshold: tiny,
         guard_band: tiny,
         device: "d".repeat(80),
+        engine: "plain",
         precision: "bf16",
         mm_per_px: Some(1.0),
     }));
@@ -120,6 +121,7 @@ fn verdict(outcome: Outcome, score: Option<f64>, regions: Regions) -> Verdict {
                 threshold: 10.5,
                 guard_band: 0.5,
                 device: "cpu".into(),
+                engine: "fused",
                 precision: "f32",
                 mm_per_px: None,
             })),
@@ -157,7 +159,7 @@ pub(super) fn any_verdict() -> impl Strategy<Value = Verdict> {
                 verdict.decided = moment(captured + took);
                 verdict.judgement.recipe =
                     recipe.map(|(product, bundle_sha256, threshold, guard_band, mm_per_px)| {
-                        let (device, precision) = ("cuda:0".into(), "f16");
+                        let (device, engine, precision) = ("cuda:0".into(), "plain", "f16");
                         Arc::new(Recipe {
                             product,
                             bundle_sha256,
@@ -165,6 +167,7 @@ pub(super) fn any_verdict() -> impl Strategy<Value = Verdict> {
                             threshold,
                             guard_band,
                             device,
+                            engine,
                             precision,
                             mm_per_px,
                         })

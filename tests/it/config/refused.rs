@@ -66,7 +66,7 @@ fn unknown_keys_are_all_found_and_the_nearest_known_one_is_named() {
     ETC/csflowd.toml: statoin: is not a key; did you mean "station"?
     ETC/csflowd.toml: camera.top.colour: is not a key; there are id, pipeline, parameters, format, width, height, trigger, frames, early_ms, window_ms, stall_s, retry_first_s, retry_max_s, source
     ETC/csflowd.toml: camera.top.source.foldr: is not a key; did you mean "folder"?
-    ETC/csflowd.toml: engine.gpu: is not a key; there are device, threads, batch_max, frame_queue, swap
+    ETC/csflowd.toml: engine.gpu: is not a key; there are device, precision, threads, batch_max, frame_queue, swap
     ETC/csflowd.toml: engine.thread: is not a key; did you mean "threads"?
     ETC/csflowd.toml: mqtt.tls.ca_flie: is not a key; did you mean "ca_file"?
     "#);

@@ -31,7 +31,7 @@ const KNOWS: [(&str, &[&str]); 24] = [
     ("ledger", &["clock", "config", "frame", "health", "verdict"]),
     ("intake", &["clock", "command", "config", "frame", "health", "ledger", "verdict"]),
     ("model", &["calibrate", "digest", "frame", "roi"]),
-    ("engine", &["clock", "config", "frame", "model", "roi", "verdict"]),
+    ("engine", &["calibrate", "clock", "config", "frame", "model", "roi", "verdict"]),
     (
         "inference",
         &["calibrate", "clock", "config", "engine", "frame", "health", "ledger", "model", "roi", "verdict"],

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 
-use csflowd::config::engine::Device;
-use csflowd::engine::Engine;
+use csflowd::config::engine::{Device, Precision};
+use csflowd::engine::{Engine, How};
 use csflowd::model::bundle::Bundle;
 
 use super::backbone_weights;
@@ -63,7 +63,8 @@ fn in_the_middle_keeps_the_best_epoch_so_far() {
     assert!(told.contains("the best so far is kept"), "{told}");
     let bundle = Bundle::read(&folder.path().join("part.csflow")).unwrap();
     assert!((1..1000).contains(&bundle.manifest.provenance.epoch_kept));
-    Engine::load(&bundle, Device::Cpu).unwrap();
+    let judge = bundle.manifest.calibration.judge();
+    Engine::load(&bundle, How { device: Device::Cpu, precision: Precision::F32, judge }).unwrap();
 }
 
 #[test]

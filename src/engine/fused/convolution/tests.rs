@@ -1,0 +1,126 @@
+//! Each rewrite of a convolution against what it replaces.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tch::Device;
+
+use super::*;
+
+fn random(size: &[i64], seed: u64) -> Tensor {
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let values: Vec<f32> = (0..size.iter().product()).map(|_: i64| rng.random_range(-1.0..1.0)).collect();
+    Tensor::from_slice(&values).view(size)
+}
+
+fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: i64, padding: i64) -> Tensor {
+    x.conv2d(weight, bias, [stride, stride], [padding, padding], [1, 1], x.size()[1] / weight.size()[1])
+}
+
+/// A convolution of `folded` as it is, by oneDNN.
+fn packed(folded: &Folded, x: &Tensor, stride: i64, activation: Activation) -> Tensor {
+    let (input, kernel) = (folded.weight.size()[1], folded.weight.size()[2]);
+    let by = Geometry { padding: (kernel - 1) / 2, stride, groups: x.size()[1] / input };
+    let size: [i64; 4] = x.size().try_into().unwrap();
+    let made = folded.pack(by, activation, size, Kind::Float).unwrap();
+    made.forward(&channels_last(x).unwrap()).unwrap()
+}
+
+#[track_caller]
+fn assert_close(found: &Tensor, expected: &Tensor) {
+    assert_eq!(found.size(), expected.size());
+    let error = (found - expected).abs().max().double_value(&[]);
+    assert!(error < 1e-5, "{error} apart");
+}
+
+#[test]
+fn every_activation_is_what_libtorch_computes_by_itself() {
+    let (x, weight, bias) = (random(&[1, 3, 8, 8], 1) * 4.0, random(&[5, 3, 3, 3], 2), random(&[5], 3));
+    let folded = Folded::new(&weight, Some(&bias)).unwrap();
+    let y = plain(&x, &weight, Some(&bias), 1, 1);
+    for (activation, expected) in [
+        (Activation::None, y.shallow_clone()),
+        (Activation::Relu6, y.relu6()),
+        (Activation::Silu, y.silu()),
+        (Activation::Sigmoid, y.sigmoid()),
+        (Activation::LeakyRelu(0.1), y.maximum(&(&y * 0.1))),
+    ] {
+        assert_close(&packed(&folded, &x, 1, activation), &expected);
+    }
+}
+
+#[test]
+fn a_batch_norm_that_follows_is_folded() {
+    let (x, weight) = (random(&[1, 4, 6, 6], 4), random(&[4, 1, 3, 3], 5));
+    let (scale, bias, mean) = (random(&[4], 6), random(&[4], 7), random(&[4], 8));
+    let variance = random(&[4], 9).abs() + 0.1;
+    let expected = plain(&x, &weight, None, 1, 1).batch_norm(
+        Some(&scale),
+        Some(&bias),
+        Some(&mean),
+        Some(&variance),
+        false,
+        0.1,
+        1e-3,
+        false,
+    );
+    let norm = Norm { weight: scale, bias, mean, variance, epsilon: 1e-3 };
+    let folded = Folded::new(&weight, None).unwrap().then_norm(&norm).unwrap();
+    assert_close(&packed(&folded, &x, 1, Activation::None), &expected);
+}
+
+#[test]
+fn a_shifted_kernel_pads_behind_as_tensorflow_does() {
+    for kernel in [3, 5] {
+        let (x, weight) = (random(&[1, 3, 10, 10], 10), random(&[3, 1, kernel, kernel], 11));
+        let (before, after) = ((kernel - 2) / 2, kernel - 2 - (kernel - 2) / 2);
+        let padded = x.constant_pad_nd([before, after, before, after]);
+        let folded = Folded::new(&weight, None).unwrap().shifted().unwrap();
+        assert_close(&packed(&folded, &x, 2, Activation::None), &plain(&padded, &weight, None, 2, 0));
+    }
+}
+
+#[test]
+fn two_convolutions_that_are_added_are_one() {
+    let (x, y) = (random(&[1, 3, 5, 5], 12), random(&[1, 2, 5, 5], 13));
+    let (of_x, of_y) = (random(&[4, 3, 3, 3], 14), random(&[4, 2, 3, 3], 15));
+    let (one, other) = (random(&[4], 16), random(&[4], 17));
+    let expected = plain(&x, &of_x, Some(&one), 1, 1) + plain(&y, &of_y, Some(&other), 1, 1);
+    let folded = |weight: &Tensor, bias: &Tensor| Folded::new(weight, Some(bias)).unwrap();
+    let both = folded(&of_x, &one).plus(&folded(&of_y, &other)).unwrap();
+    assert_close(&packed(&both, &Tensor::cat(&[x, y], 1), 1, Activation::None), &expected);
+}
+
+#[test]
+fn factors_and_orders_of_output_channels_are_folded() {
+    let (x, weight, bias) = (random(&[1, 3, 5, 5], 18), random(&[4, 3, 1, 1], 19), random(&[4], 20));
+    let (factor, shift, order) = (random(&[4], 21), random(&[4], 22), Tensor::from_slice(&[2_i64, 0, 3, 1]));
+    let each = |values: &Tensor| values.view([1, -1, 1, 1]);
+    let expected = plain(&x, &weight, Some(&bias), 1, 0) * each(&factor) + each(&shift);
+    let folded = Folded::new(&weight, Some(&bias)).unwrap().then(&factor, &shift).unwrap();
+    let folded = folded.reordered(&order).unwrap();
+    assert_close(&packed(&folded, &x, 1, Activation::None), &expected.index_select(1, &order));
+}
+
+#[test]
+fn an_addend_is_added_in_place() {
+    for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.05)] {
+        let (x, weight, bias) = (random(&[1, 3, 6, 6], 23), random(&[4, 3, 3, 3], 24), random(&[4], 25));
+        let sum = random(&[1, 4, 3, 3], 26);
+        let expected = plain(&x, &weight, Some(&bias), 2, 1) + &sum;
+        let by = Geometry { padding: 1, stride: 2, groups: 1 };
+        let addend = Folded::new(&weight, Some(&bias)).unwrap().pack_addend(by, [1, 3, 6, 6], kind).unwrap();
+        let mut onto = channels_last(&sum.to_kind(kind)).unwrap();
+        addend.add_to(&mut onto, &channels_last(&x.to_kind(kind)).unwrap()).unwrap();
+        let error = (onto.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
+        assert!(error < tolerance, "{kind:?}: {error} apart");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_of_one_line() {
+    let folded = Folded::new(&random(&[4, 3, 3, 3], 27), None).unwrap();
+    let by = Geometry { padding: 1, stride: 1, groups: 1 };
+    let made = folded.pack(by, Activation::None, [1, 3, 6, 6], Kind::Float).unwrap();
+    let error = made.forward(&Tensor::zeros([6, 6], (Kind::Float, Device::Cpu))).unwrap_err().to_string();
+    assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+}

@@ -1,0 +1,180 @@
+//! The flow without its log-determinant: each half of the channels as a tensor of its own, permutations as the places
+//! from which the next block gathers its halves.
+
+use tch::{Kind, TchError, Tensor};
+
+use crate::engine::fused::convolution::{Convolution, Folded, POINTWISE};
+use crate::engine::fused::parameters::Parameters;
+use crate::engine::fused::subnet::{Plan, Subnet};
+use crate::engine::shim::Activation;
+use crate::model::Scales;
+use crate::model::flow::coupling::{LATENT_LIMIT, SOFT_CLAMP};
+use crate::model::network::Network;
+
+#[derive(Debug)]
+pub(super) struct Flow {
+    entries: Vec<Entry>,
+    blocks: Vec<Block>,
+    /// Factor of the arc tangent in the exponent.
+    exponent: f64,
+}
+
+/// How the features of one scale become the halves that the first block takes.
+#[derive(Debug)]
+struct Entry {
+    /// Whitening with its outputs in the order that the first block takes them.
+    whitening: Option<Convolution>,
+    /// Where the first block finds its halves in the features, if they are not whitened.
+    halves: Halves,
+}
+
+#[derive(Debug)]
+struct Block {
+    /// Where each scale's halves are in the block's output before.
+    halves: Vec<Halves>,
+    s1: Subnet,
+    s2: Subnet,
+}
+
+/// Channels, `[n]`, that become the first and the second half.
+#[derive(Debug)]
+struct Halves {
+    first: Tensor,
+    second: Tensor,
+}
+
+/// The two halves of one scale, `[1, H, W, C / 2]`, contiguous, f32.
+struct Pair {
+    first: Tensor,
+    second: Tensor,
+}
+
+impl Flow {
+    /// For one picture, with convolutions in `precision`.
+    pub(super) fn new(network: &Network, precision: Kind) -> Result<Self, TchError> {
+        let architecture = &network.architecture;
+        let parameters = Parameters::of(&network.flow_store);
+        let shapes = architecture.shapes();
+        let mut blocks = Vec::with_capacity(network.permutations.len());
+        for (index, orders) in network.permutations.iter().enumerate() {
+            let kernel = architecture.flow.kernels[index];
+            let subnet = |name: &str, reads_first: bool| {
+                Subnet::new(&Plan {
+                    parameters: &parameters,
+                    path: format!("block.{index}.{name}"),
+                    flow: &architecture.flow,
+                    kernel,
+                    shapes: &shapes,
+                    reads_first,
+                    precision,
+                })
+            };
+            let halves = orders.iter().map(|order| Halves::of(order)).collect();
+            blocks.push(Block { halves, s1: subnet("s1", true)?, s2: subnet("s2", false)? });
+        }
+        let entries = (0..shapes.len()).map(|scale| Entry::new(network, scale)).collect::<Result<_, _>>()?;
+        Ok(Self { entries, blocks, exponent: architecture.flow.clamp * SOFT_CLAMP })
+    }
+
+    /// Features to latent values, the channels of each scale in an order of no meaning.
+    ///
+    /// # Shapes
+    /// `[1, C_s, H_s, W_s]`, channels last, to the same in f32.
+    pub(super) fn forward(&self, features: &[Tensor]) -> Result<Scales, TchError> {
+        let mut pairs: Vec<Pair> = self
+            .entries
+            .iter()
+            .zip(features)
+            .map(|(entry, features)| entry.enter(features))
+            .collect::<Result<_, _>>()?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            if index > 0 {
+                let gathered = block.halves.iter().zip(&pairs).map(|(halves, pair)| halves.of_pair(pair));
+                pairs = gathered.collect::<Result<_, _>>()?;
+            }
+            self.couple(block, &mut pairs)?;
+        }
+        pairs.iter().map(|pair| pair.joined()?.f_permute([0, 3, 1, 2])).collect()
+    }
+
+    fn couple(&self, block: &Block, pairs: &mut [Pair]) -> Result<(), TchError> {
+        let second: Vec<&Tensor> = pairs.iter().map(|pair| &pair.second).collect();
+        let said = block.s2.forward(&second)?;
+        for (pair, said) in pairs.iter_mut().zip(&said) {
+            pair.first = self.affine(said, &pair.first)?;
+        }
+        let first: Vec<&Tensor> = pairs.iter().map(|pair| &pair.first).collect();
+        let said = block.s1.forward(&first)?;
+        for (pair, said) in pairs.iter_mut().zip(&said) {
+            pair.second = self.affine(said, &pair.second)?;
+            for half in [&mut pair.first, &mut pair.second] {
+                *half = half.f_clamp_(-LATENT_LIMIT, LATENT_LIMIT)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Scales and shifts `x` by what a subnet says, in f32.
+    fn affine(&self, said: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
+        let channels = x.size()[3];
+        let mut log_scale = said.f_narrow(3, 0, channels)?.f_atan()?;
+        let scale = log_scale.f_mul_scalar_(self.exponent)?.f_exp_()?;
+        said.f_narrow(3, channels, channels)?.f_addcmul(&scale, x)
+    }
+}
+
+impl Entry {
+    fn new(network: &Network, scale: usize) -> Result<Self, TchError> {
+        let order = &network.permutations[0][scale];
+        let [channels, height, width] = network.architecture.shapes()[scale];
+        let whitening = match &network.whitening {
+            None => None,
+            Some(whitening) => {
+                let matrix = whitening.matrix[scale].f_to_kind(Kind::Double)?;
+                let mean = whitening.mean[scale].f_to_kind(Kind::Double)?;
+                let bias = matrix.f_matmul(&mean)?.f_neg()?;
+                let weight = matrix.f_view([channels, channels, 1, 1])?;
+                let folded = Folded { weight, bias }.reordered(&Tensor::from_slice(order))?;
+                Some(folded.pack(POINTWISE, Activation::None, [1, channels, height, width], Kind::Float)?)
+            }
+        };
+        Ok(Self { whitening, halves: Halves::of(order) })
+    }
+
+    fn enter(&self, features: &Tensor) -> Result<Pair, TchError> {
+        let features = features.f_to_kind(Kind::Float)?;
+        let Some(whitening) = &self.whitening else {
+            return self.halves.gather(&features.f_permute([0, 2, 3, 1])?);
+        };
+        let x = whitening.forward(&features)?.f_permute([0, 2, 3, 1])?;
+        let (n, m) = self.halves.sizes();
+        Ok(Pair { first: x.f_narrow(3, 0, n)?.f_contiguous()?, second: x.f_narrow(3, n, m)?.f_contiguous()? })
+    }
+}
+
+impl Halves {
+    fn of(order: &[i64]) -> Self {
+        let (first, second) = order.split_at(order.len() / 2);
+        Self { first: Tensor::from_slice(first), second: Tensor::from_slice(second) }
+    }
+
+    fn sizes(&self) -> (i64, i64) {
+        (self.first.size()[0], self.second.size()[0])
+    }
+
+    fn of_pair(&self, pair: &Pair) -> Result<Pair, TchError> {
+        self.gather(&pair.joined()?)
+    }
+
+    /// # Shapes
+    /// `[1, H, W, C]`.
+    fn gather(&self, x: &Tensor) -> Result<Pair, TchError> {
+        Ok(Pair { first: x.f_index_select(3, &self.first)?, second: x.f_index_select(3, &self.second)? })
+    }
+}
+
+impl Pair {
+    fn joined(&self) -> Result<Tensor, TchError> {
+        Tensor::f_cat(&[&self.first, &self.second], 3)
+    }
+}

@@ -1,0 +1,126 @@
+//! The subnet of a coupling: gamma and the clamp's divisor folded, what comes from the same and the coarser scale in one
+//! convolution.
+
+use tch::{Kind, TchError, Tensor};
+
+use crate::engine::fused::convolution::{Addend, Convolution, Folded};
+use crate::engine::fused::parameters::Parameters;
+use crate::engine::shim::{Activation, Geometry};
+use crate::model::Scales;
+use crate::model::flow::FlowConfig;
+use crate::model::flow::cross_scale::SLOPE;
+
+#[derive(Debug)]
+pub(super) struct Subnet {
+    scales: Vec<Scale>,
+    precision: Kind,
+}
+
+#[derive(Debug)]
+struct Scale {
+    hidden: Convolution,
+    /// Of this scale's hidden layer, and of the next coarser one's behind it if that is heard.
+    output: Convolution,
+    hears_coarser: bool,
+    /// Of the next finer scale's hidden layer.
+    down: Option<Addend>,
+}
+
+/// A subnet as it is told to [`Subnet::new`].
+pub(super) struct Plan<'a> {
+    pub(super) parameters: &'a Parameters,
+    /// Where it is among the parameters.
+    pub(super) path: String,
+    pub(super) flow: &'a FlowConfig,
+    pub(super) kernel: i64,
+    /// `[C, H, W]` of each scale.
+    pub(super) shapes: &'a [[i64; 3]],
+    /// Whether it reads the first halves and changes the second.
+    pub(super) reads_first: bool,
+    pub(super) precision: Kind,
+}
+
+impl Subnet {
+    pub(super) fn new(plan: &Plan<'_>) -> Result<Self, TchError> {
+        let scales = (0..plan.shapes.len()).map(|s| plan.scale(s)).collect::<Result<_, _>>()?;
+        Ok(Self { scales, precision: plan.precision })
+    }
+
+    /// # Shapes
+    /// `[1, H_s, W_s, input_s]`, contiguous f32, to `[1, H_s, W_s, output_s]` f32.
+    pub(super) fn forward(&self, x: &[&Tensor]) -> Result<Scales, TchError> {
+        let mut hidden = Vec::with_capacity(x.len());
+        for (scale, x) in self.scales.iter().zip(x) {
+            let x = x.f_permute([0, 3, 1, 2])?.f_to_kind(self.precision)?;
+            hidden.push(scale.hidden.forward(&x)?);
+        }
+        let mut outputs = Vec::with_capacity(x.len());
+        for (s, scale) in self.scales.iter().enumerate() {
+            let mut output = if scale.hears_coarser {
+                let coarser = twice_as_large(&hidden[s + 1])?;
+                scale.output.forward(&Tensor::f_cat(&[&hidden[s], &coarser], 1)?)?
+            } else {
+                scale.output.forward(&hidden[s])?
+            };
+            if let Some(down) = &scale.down {
+                down.add_to(&mut output, &hidden[s - 1])?;
+            }
+            outputs.push(output.f_permute([0, 2, 3, 1])?.f_to_kind(Kind::Float)?);
+        }
+        Ok(outputs)
+    }
+}
+
+impl Plan<'_> {
+    fn scale(&self, s: usize) -> Result<Scale, TchError> {
+        let Self { parameters, path, flow, kernel, shapes, precision, .. } = self;
+        let FlowConfig { hidden, cross_scale, .. } = **flow;
+        let [channels, height, width] = shapes[s];
+        let (first, second) = (channels / 2, channels - channels / 2);
+        let (input, changed) = if self.reads_first { (first, second) } else { (second, first) };
+        let factor = self.factor(s, changed)?;
+        let zero = zeros(&factor)?;
+        let last = |name: String| parameters.convolution(&format!("{path}.{name}"))?.then(&factor, &zero);
+        let by = |stride| Geometry { padding: kernel / 2, stride, groups: 1 };
+
+        let into_hidden = parameters.convolution(&format!("{path}.conv_scale{s}_0"))?;
+        let size = [1, input, height, width];
+        let into_hidden = into_hidden.pack(by(1), Activation::LeakyRelu(SLOPE), size, *precision)?;
+
+        let hears_coarser = cross_scale && s + 1 < shapes.len();
+        let mut output: Folded = last(format!("conv_scale{s}_1"))?;
+        if hears_coarser {
+            output = output.plus(&last(format!("up_conv{}{s}", s + 1))?)?;
+        }
+        let inputs = if hears_coarser { 2 * hidden } else { hidden };
+        let mut down = None;
+        if cross_scale && s > 0 {
+            let [_, height, width] = shapes[s - 1];
+            let folded = last(format!("down_conv{}{s}", s - 1))?;
+            // In f32, and once.
+            output.bias = output.bias.f_add(&folded.bias)?;
+            let folded = Folded { bias: zeros(&folded.bias)?, ..folded };
+            down = Some(folded.pack_addend(by(2), [1, hidden, height, width], *precision)?);
+        }
+        let output = output.pack(by(1), Activation::None, [1, inputs, height, width], *precision)?;
+        Ok(Scale { hidden: into_hidden, output, hears_coarser, down })
+    }
+
+    /// What each output channel is multiplied by: the scale's gamma, and one by the clamp in the half that becomes the
+    /// logarithm of the factor.
+    fn factor(&self, s: usize, changed: i64) -> Result<Tensor, TchError> {
+        let gamma =
+            self.parameters.get(&format!("{}.gamma{s}", self.path))?.f_detach()?.f_to_kind(Kind::Double)?;
+        let ones = Tensor::f_ones([changed], (Kind::Double, gamma.device()))?;
+        Tensor::f_cat(&[&ones.f_div_scalar(self.flow.clamp)?, &ones], 0)?.f_mul(&gamma)
+    }
+}
+
+fn zeros(like: &Tensor) -> Result<Tensor, TchError> {
+    like.f_zeros_like()
+}
+
+fn twice_as_large(x: &Tensor) -> Result<Tensor, TchError> {
+    let (height, width) = (x.size()[2], x.size()[3]);
+    x.f_upsample_bilinear2d([height * 2, width * 2], false, None, None)
+}

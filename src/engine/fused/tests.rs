@@ -1,0 +1,154 @@
+//! The plan against the plain network, on random networks of every shape that a bundle may have.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tch::{Device, Kind, Tensor};
+
+use super::*;
+use crate::model::architecture::Architecture;
+use crate::model::backbone::BackboneKind;
+use crate::model::flow::FlowConfig;
+use crate::model::network::draw_permutations;
+use crate::model::preset::Preset;
+use crate::model::whitening::Whitening;
+
+/// The largest difference of a score, relative to it, that rounding makes.
+const ROUNDING: f64 = 2e-5;
+
+fn architecture(backbone: BackboneKind, features: Features, scales: usize) -> Architecture {
+    let lite = Preset::Lite.architecture();
+    let channels = features.channels(backbone, scales);
+    let flow = FlowConfig { channels, hidden: 6, kernels: vec![3, 5], ..lite.flow };
+    let made = Architecture { backbone, features, input_px: 128, flow, ..lite };
+    assert_eq!(made.check(), Ok(()));
+    made
+}
+
+/// Random parameters under which values keep their scale on the way through.
+fn network(architecture: &Architecture, seed: u64) -> Network {
+    let mut network = Network::new(architecture, draw_permutations(architecture, seed), Device::Cpu);
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let stores = [network.backbone_store.variables(), network.flow_store.variables()];
+    let mut variables: Vec<_> = stores.into_iter().flatten().collect();
+    variables.sort_by(|one, other| one.0.cmp(&other.0));
+    tch::no_grad(|| {
+        for (name, mut variable) in variables {
+            let size = variable.size();
+            let bound = match size.as_slice() {
+                [_, input, height, width] => {
+                    f64::from(u32::try_from(input * height * width).unwrap()).sqrt().recip()
+                }
+                _ => 0.3,
+            };
+            let values = if name.ends_with("running_var") || (name.ends_with("weight") && size.len() == 1) {
+                random(&size, 0.5, 1.5, &mut rng)
+            } else if name.contains("gamma") {
+                // The more blocks, the less of each: together they stay far from the cut.
+                let share = 2.0 / f64::from(u32::try_from(architecture.flow.kernels.len()).unwrap());
+                random(&size, 0.4 * share, 0.9 * share, &mut rng)
+            } else {
+                random(&size, -2.0 * bound, 2.0 * bound, &mut rng)
+            };
+            variable.copy_(&values);
+        }
+    });
+    network.whitening = architecture.whitened.then(|| {
+        let channels = &architecture.flow.channels;
+        let mean = channels.iter().map(|&c| random(&[c], -0.5, 0.5, &mut rng)).collect();
+        let matrix = channels
+            .iter()
+            .map(|&c| random(&[c, c], -0.1, 0.1, &mut rng) + Tensor::eye(c, (Kind::Float, Device::Cpu)));
+        Whitening::new(mean, matrix.collect())
+    });
+    network
+}
+
+fn random(size: &[i64], low: f64, high: f64, rng: &mut Pcg64) -> Tensor {
+    let count: i64 = size.iter().product();
+    let values: Vec<f64> = (0..count).map(|_| rng.random_range(low..high)).collect();
+    Tensor::from_slice(&values).view(size).to_kind(Kind::Float)
+}
+
+fn picture(side: i64) -> Tensor {
+    random(&[1, 3, side, side], -2.0, 2.0, &mut Pcg64::seed_from_u64(99))
+}
+
+/// The score of a picture by the plain network and by the plan; that their maps agree is looked at as well.
+fn scores(network: &Network, picture: &Tensor, precision: Kind, tolerance: f64) -> (f64, f64) {
+    let _guard = tch::no_grad_guard();
+    let plain = network.read(picture);
+    let fused = Fused::new(network, precision).unwrap();
+    let found = network.scorer.read(&fused.latent(picture).unwrap());
+    assert_eq!(found.maps.size(), plain.maps.size());
+    let difference = (&found.maps - &plain.maps).abs().max().double_value(&[]);
+    let largest = plain.maps.max().double_value(&[]);
+    assert!(difference <= 10.0 * tolerance * largest, "a map differs by {difference} of {largest}");
+    (plain.scores.double_value(&[0]), found.scores.double_value(&[0]))
+}
+
+#[track_caller]
+fn assert_same(architecture: &Architecture) {
+    let network = network(architecture, 5);
+    let (plain, fused) = scores(&network, &picture(architecture.input_px), Kind::Float, ROUNDING);
+    assert!(plain.is_finite() && plain > 0.01, "{plain} says nothing");
+    assert!((fused - plain).abs() <= ROUNDING * plain, "{architecture:?}: plain {plain}, fused {fused}");
+}
+
+#[test]
+fn networks_of_every_shape_score_as_the_plain_network_does() {
+    for features in Features::ALL {
+        for scales in 1..=3 {
+            for (cross_scale, whitened) in [(true, true), (false, false)] {
+                let mut architecture = architecture(BackboneKind::EfficientnetLite0, features, scales);
+                architecture.input_px = 128 + (features.stride() << (scales - 1));
+                architecture.flow.cross_scale = cross_scale;
+                architecture.whitened = whitened;
+                assert_eq!(architecture.check(), Ok(()));
+                assert_same(&architecture);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_backbone_gives_the_plain_network_s_features() {
+    for kind in BackboneKind::ALL {
+        for features in Features::ALL {
+            assert_same(&architecture(kind, features, 3));
+        }
+    }
+}
+
+#[test]
+fn any_number_of_blocks_and_any_kernel_will_do() {
+    let base = architecture(BackboneKind::EfficientnetLite0, Features::Depths, 2);
+    for kernels in [&[1][..], &[3], &[7, 1, 3], &[3; 6]] {
+        let flow = FlowConfig { kernels: kernels.to_vec(), clamp: 1.7, ..base.flow.clone() };
+        assert_same(&Architecture { flow, ..base.clone() });
+    }
+}
+
+#[test]
+fn features_are_those_of_the_plain_network() {
+    let _guard = tch::no_grad_guard();
+    for features in Features::ALL {
+        let network = network(&architecture(BackboneKind::EfficientnetLite0, features, 3), 7);
+        let picture = picture(128);
+        let plain = network.features(&picture);
+        let fused = Trunks::new(&network, Kind::Float).unwrap().features(&picture).unwrap();
+        for (plain, fused) in plain.iter().zip(&fused) {
+            let error = (fused - plain).norm().double_value(&[]) / plain.norm().double_value(&[]);
+            assert!(error < 1e-5, "{error}");
+        }
+    }
+}
+
+#[test]
+fn in_bf16_scores_move_a_little() {
+    for kind in [BackboneKind::EfficientnetLite0, BackboneKind::EfficientnetB5] {
+        let network = network(&architecture(kind, Features::Pyramid, 3), 8);
+        let (plain, fused) = scores(&network, &picture(128), Kind::BFloat16, 0.05);
+        let moved = (fused - plain).abs() / plain;
+        assert!(moved > 0.0 && moved < 0.05, "{kind:?}: plain {plain}, bf16 {fused}");
+    }
+}

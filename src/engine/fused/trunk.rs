@@ -1,0 +1,215 @@
+//! The backbone over pictures of one size: batch norm folded, activations and the sums of skips fused.
+
+use tch::{Kind, TchError, Tensor};
+
+use crate::engine::fused::convolution::{Addend, Convolution, POINTWISE};
+use crate::engine::fused::parameters::{Layer, Parameters};
+use crate::engine::shim::{Activation, Geometry};
+use crate::model::Scales;
+use crate::model::backbone::BackboneKind;
+use crate::model::backbone::stages::{BlockShape, ConvShape};
+
+#[derive(Debug)]
+pub(super) struct Trunk {
+    stem: Convolution,
+    /// Of the stages up to the last tap.
+    stages: Vec<Vec<Block>>,
+    taps: Vec<usize>,
+}
+
+/// Inverted bottleneck: expand, depthwise, excite, project.
+#[derive(Debug)]
+struct Block {
+    expand: Option<Convolution>,
+    depthwise: Convolution,
+    excitation: Option<Excitation>,
+    project: Project,
+}
+
+#[derive(Debug)]
+enum Project {
+    Alone(Convolution),
+    /// Onto the block's input.
+    Skip(Addend),
+}
+
+#[derive(Debug)]
+struct Excitation {
+    squeeze: Convolution,
+    excite: Convolution,
+}
+
+/// Where the parameters of one block are.
+struct Paths {
+    expand: Layer,
+    depthwise: Layer,
+    excitation: Option<String>,
+    project: Layer,
+}
+
+impl Trunk {
+    /// Of `kind`, for one picture of `side` pixels in `precision`, with the outputs of the stages `taps`.
+    pub(super) fn new(
+        parameters: &Parameters,
+        kind: BackboneKind,
+        taps: &[usize],
+        side: i64,
+        precision: Kind,
+    ) -> Result<Self, TchError> {
+        let scaling = kind.scaling();
+        let mut builder = Builder { parameters, is_lite: scaling.is_lite, side, precision };
+        let stem = ConvShape::full(3, scaling.stem_channels(), 3, 2);
+        let stem = builder.activated(&builder.stem(), stem)?;
+        let shapes = scaling.stages(taps.last().copied().unwrap_or(0));
+        let mut stages = Vec::with_capacity(shapes.len());
+        for stage in shapes {
+            stages.push(stage.into_iter().map(|shape| builder.block(shape)).collect::<Result<_, _>>()?);
+        }
+        Ok(Self { stem, stages, taps: taps.to_vec() })
+    }
+
+    /// # Shapes
+    /// `[1, 3, side, side]` to `[1, C, H, W]` for each tap, all channels last.
+    pub(super) fn forward(&self, picture: &Tensor) -> Result<Scales, TchError> {
+        let mut x = self.stem.forward(picture)?;
+        let mut outputs = Vec::with_capacity(self.taps.len());
+        for (number, stage) in (1..).zip(&self.stages) {
+            for block in stage {
+                x = block.forward(x)?;
+            }
+            if self.taps.contains(&number) {
+                outputs.push(x.shallow_clone());
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+impl Block {
+    fn forward(&self, mut input: Tensor) -> Result<Tensor, TchError> {
+        let expanded = match &self.expand {
+            Some(expand) => &expand.forward(&input)?,
+            None => &input,
+        };
+        let mut x = self.depthwise.forward(expanded)?;
+        if let Some(excitation) = &self.excitation {
+            x = excitation.apply(x)?;
+        }
+        match &self.project {
+            Project::Alone(project) => project.forward(&x),
+            Project::Skip(project) => {
+                // In place: the input is the output of the block before in the same stage, which nobody else reads.
+                project.add_to(&mut input, &x)?;
+                Ok(input)
+            }
+        }
+    }
+}
+
+impl Excitation {
+    /// Changes `x` in place.
+    fn apply(&self, mut x: Tensor) -> Result<Tensor, TchError> {
+        let mean = x.f_mean_dim([2, 3].as_slice(), true, None::<Kind>)?;
+        let factor = self.excite.forward(&self.squeeze.forward(&mean)?)?;
+        x.f_mul_(&factor)
+    }
+}
+
+/// Goes through the layers in their order, and knows the side of the map before the next.
+struct Builder<'a> {
+    parameters: &'a Parameters,
+    is_lite: bool,
+    side: i64,
+    precision: Kind,
+}
+
+impl Builder<'_> {
+    fn block(&mut self, shape: BlockShape) -> Result<Block, TchError> {
+        let BlockShape { input, output, expansion, kernel, stride, .. } = shape;
+        let (paths, wide) = (self.paths(shape), shape.wide());
+        debug_assert!(!shape.has_skip() || shape.repeat > 0, "the first block of a stage has no skip");
+        let expand = if expansion > 1 {
+            Some(self.activated(&paths.expand, ConvShape::pointwise(input, wide))?)
+        } else {
+            None
+        };
+        let depthwise = self.activated(&paths.depthwise, ConvShape::depthwise(wide, kernel, stride))?;
+        let excitation = paths.excitation.map(|path| self.excitation(&path, wide)).transpose()?;
+        let project = self.project(&paths.project, ConvShape::pointwise(wide, output), shape.has_skip())?;
+        Ok(Block { expand, depthwise, excitation, project })
+    }
+
+    /// A convolution with its batch norm and the backbone's activation.
+    fn activated(&mut self, layer: &Layer, shape: ConvShape) -> Result<Convolution, TchError> {
+        let ConvShape { input, kernel, stride, groups, .. } = shape;
+        let mut folded = self.parameters.normalised(layer)?;
+        // torchvision pads alike on all sides, TensorFlow so that the output is the input's side by the stride.
+        if self.is_lite && stride == 2 {
+            if self.side % 2 == 1 {
+                return Err(TchError::Shape(format!("a map of odd side {} is halved", self.side)));
+            }
+            folded = folded.shifted()?;
+        }
+        let activation = if self.is_lite { Activation::Relu6 } else { Activation::Silu };
+        let by = Geometry { padding: kernel / 2, stride, groups };
+        let made = folded.pack(by, activation, [1, input, self.side, self.side], self.precision)?;
+        self.side = (self.side + stride - 1) / stride;
+        Ok(made)
+    }
+
+    fn project(&self, layer: &Layer, shape: ConvShape, has_skip: bool) -> Result<Project, TchError> {
+        let folded = self.parameters.normalised(layer)?;
+        let (by, size) = (POINTWISE, [1, shape.input, self.side, self.side]);
+        Ok(if has_skip {
+            Project::Skip(folded.pack_addend(by, size, self.precision)?)
+        } else {
+            Project::Alone(folded.pack(by, Activation::None, size, self.precision)?)
+        })
+    }
+
+    fn excitation(&self, path: &str, wide: i64) -> Result<Excitation, TchError> {
+        let by = POINTWISE;
+        let squeeze = self.parameters.convolution(&format!("{path}.fc1"))?;
+        let squeezed = squeeze.bias.size()[0];
+        let excite = self.parameters.convolution(&format!("{path}.fc2"))?;
+        Ok(Excitation {
+            squeeze: squeeze.pack(by, Activation::Silu, [1, wide, 1, 1], self.precision)?,
+            excite: excite.pack(by, Activation::Sigmoid, [1, squeezed, 1, 1], self.precision)?,
+        })
+    }
+
+    fn stem(&self) -> Layer {
+        let (convolution, norm) =
+            if self.is_lite { ("_conv_stem", "_bn0") } else { ("features.0.0", "features.0.1") };
+        Layer { convolution: convolution.to_owned(), norm: norm.to_owned() }
+    }
+
+    fn paths(&self, shape: BlockShape) -> Paths {
+        if self.is_lite {
+            let block = format!("_blocks.{}", shape.index);
+            let layer = |convolution: &str, norm: &str| Layer {
+                convolution: format!("{block}.{convolution}"),
+                norm: format!("{block}.{norm}"),
+            };
+            return Paths {
+                expand: layer("_expand_conv", "_bn0"),
+                depthwise: layer("_depthwise_conv", "_bn1"),
+                excitation: None,
+                project: layer("_project_conv", "_bn2"),
+            };
+        }
+        let block = format!("features.{}.{}.block", shape.stage, shape.repeat);
+        let layer = |number: usize| Layer {
+            convolution: format!("{block}.{number}.0"),
+            norm: format!("{block}.{number}.1"),
+        };
+        // Without an expansion the numbers begin with the depthwise convolution.
+        let first = usize::from(shape.expansion > 1);
+        Paths {
+            expand: layer(0),
+            depthwise: layer(first),
+            excitation: Some(format!("{block}.{}", first + 1)),
+            project: layer(first + 2),
+        }
+    }
+}
