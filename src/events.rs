@@ -119,162 +119,117 @@ pub struct Told {
     pub at: Moment,
 }
 
-impl Event {
+/// An event in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub level: Level,
     /// The stable word published as `event`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::CameraLost { .. } => "CAMERA_LOST",
-            Self::CameraBack { .. } => "CAMERA_BACK",
-            Self::CameraEnded { .. } => "CAMERA_ENDED",
-            Self::BrokerBack { .. } => "BROKER_BACK",
-            Self::ResultsDropped { .. } => "RESULTS_DROPPED",
-            Self::OutboxFailed { .. } => "OUTBOX_FAILED",
-            Self::OutboxBack { .. } => "OUTBOX_BACK",
-            Self::OutboxDamaged { .. } => "OUTBOX_DAMAGED",
-            Self::CountersLost { .. } => "COUNTERS_LOST",
-            Self::ModelReady { .. } => "MODEL_READY",
-            Self::ModelFailed { .. } => "MODEL_FAILED",
-            Self::ProductChanged { .. } => "PRODUCT_CHANGED",
-            Self::ProductRefused { .. } => "PRODUCT_REFUSED",
-            Self::ConfigApplied { .. } => "CONFIG_APPLIED",
-            Self::ConfigRefused { .. } => "CONFIG_REFUSED",
-            Self::CommandAccepted { .. } => "COMMAND_ACCEPTED",
-            Self::CommandRefused { .. } => "COMMAND_REFUSED",
-            Self::CommandsUnheard { .. } => "COMMANDS_UNHEARD",
-        }
+    pub name: &'static str,
+    /// A sentence for people, without the camera's name.
+    pub text: String,
+}
+
+impl Event {
+    pub fn said(&self) -> Said {
+        let (level, name, text) = match self {
+            Self::CameraLost { cause, retry_in, .. } => {
+                (Level::Warning, "CAMERA_LOST", format!("{cause}; next try in {}", seconds(*retry_in)))
+            }
+            Self::CameraBack { away, .. } => {
+                (Level::Info, "CAMERA_BACK", format!("frames again after {}", seconds(*away)))
+            }
+            Self::CameraEnded { frames, .. } => {
+                let text = format!("the source has given its last frame, {frames} in all");
+                (Level::Info, "CAMERA_ENDED", text)
+            }
+            Self::BrokerBack { away } => {
+                (Level::Info, "BROKER_BACK", format!("connected again after {}", seconds(*away)))
+            }
+            Self::ResultsDropped { count } => {
+                let text = format!("{count} results given up: the outbox was full, the oldest had to go");
+                (Level::Error, "RESULTS_DROPPED", text)
+            }
+            Self::OutboxFailed { cause } => {
+                let text = format!("results go on from memory, the disk does not take them: {cause}");
+                (Level::Error, "OUTBOX_FAILED", text)
+            }
+            Self::OutboxBack { after } => {
+                (Level::Info, "OUTBOX_BACK", format!("results go to disk again after {}", seconds(*after)))
+            }
+            Self::OutboxDamaged { torn_tails, lost, unreadable } => {
+                let text = format!(
+                    "{torn_tails} writes that a crash cut short, {lost} results lost to damage, {unreadable} files that cannot be read"
+                );
+                (Level::Error, "OUTBOX_DAMAGED", text)
+            }
+            Self::CountersLost { cause } => {
+                let text = format!("lifetime counters begin at zero, the old ones cannot be read: {cause}");
+                (Level::Warning, "COUNTERS_LOST", text)
+            }
+            Self::ModelReady { product, bundle_sha256, device } => {
+                (Level::Info, "MODEL_READY", of_product(product, bundle_sha256, device))
+            }
+            Self::ModelFailed { cause } => (Level::Error, "MODEL_FAILED", cause.clone()),
+            Self::ProductChanged { product, bundle_sha256, device, .. } => {
+                (Level::Info, "PRODUCT_CHANGED", of_product(product, bundle_sha256, device))
+            }
+            Self::ProductRefused { product, cause, .. } => {
+                (Level::Warning, "PRODUCT_REFUSED", format!("product {product} is not taken: {cause}"))
+            }
+            Self::ConfigApplied { changes } => (Level::Info, "CONFIG_APPLIED", changes.clone()),
+            Self::ConfigRefused { cause } => (Level::Warning, "CONFIG_REFUSED", cause.clone()),
+            Self::CommandAccepted { command, is_repeat: true, .. } => {
+                let text = format!(
+                    "command {command} was accepted before under this id and is not carried out again"
+                );
+                (Level::Info, "COMMAND_ACCEPTED", text)
+            }
+            Self::CommandAccepted { command, .. } => {
+                (Level::Info, "COMMAND_ACCEPTED", format!("command {command} accepted"))
+            }
+            Self::CommandRefused { command, cause, untold, .. } => {
+                let more = if *untold > 0 { format!(" (and {untold} more before)") } else { String::new() };
+                (Level::Warning, "COMMAND_REFUSED", format!("command {command} refused{more}: {cause}"))
+            }
+            Self::CommandsUnheard { cause, retry_in } => {
+                let text = format!("{cause}; commands are not heard for {:.0} s", retry_in.as_secs_f64());
+                (Level::Warning, "COMMANDS_UNHEARD", text)
+            }
+        };
+        Said { level, name, text }
     }
 
-    pub fn level(&self) -> Level {
-        match self {
-            Self::CameraBack { .. }
-            | Self::CameraEnded { .. }
-            | Self::BrokerBack { .. }
-            | Self::OutboxBack { .. }
-            | Self::ModelReady { .. }
-            | Self::ProductChanged { .. }
-            | Self::ConfigApplied { .. }
-            | Self::CommandAccepted { .. } => Level::Info,
-            Self::CameraLost { .. }
-            | Self::ProductRefused { .. }
-            | Self::ConfigRefused { .. }
-            | Self::CountersLost { .. }
-            | Self::CommandRefused { .. }
-            | Self::CommandsUnheard { .. } => Level::Warning,
-            Self::ResultsDropped { .. }
-            | Self::OutboxFailed { .. }
-            | Self::OutboxDamaged { .. }
-            | Self::ModelFailed { .. } => Level::Error,
-        }
-    }
-
+    /// The camera it happened to, if it was one.
     pub fn camera(&self) -> Option<&CameraId> {
         match self {
             Self::CameraLost { camera, .. }
             | Self::CameraBack { camera, .. }
             | Self::CameraEnded { camera, .. } => Some(camera),
-            Self::BrokerBack { .. }
-            | Self::ResultsDropped { .. }
-            | Self::OutboxFailed { .. }
-            | Self::OutboxBack { .. }
-            | Self::OutboxDamaged { .. }
-            | Self::CountersLost { .. }
-            | Self::ModelReady { .. }
-            | Self::ModelFailed { .. }
-            | Self::ProductChanged { .. }
-            | Self::ProductRefused { .. }
-            | Self::ConfigApplied { .. }
-            | Self::ConfigRefused { .. }
-            | Self::CommandAccepted { .. }
-            | Self::CommandRefused { .. }
-            | Self::CommandsUnheard { .. } => None,
+            _ => None,
         }
     }
 
     /// What it answers, if it is an answer.
     pub fn answer(&self) -> Option<Answer<'_>> {
-        match self {
-            Self::CommandAccepted { command, id, is_repeat } => {
-                Some(Answer { command, id: id.as_deref(), cause: None, is_repeat: *is_repeat })
-            }
-            Self::CommandRefused { command, id, cause, .. } => {
-                Some(Answer { command, id: id.as_deref(), cause: Some(cause), is_repeat: false })
-            }
+        let (command, id, cause, is_repeat) = match self {
+            Self::CommandAccepted { command, id, is_repeat } => (command.as_str(), id, None, *is_repeat),
+            Self::CommandRefused { command, id, cause, .. } => (command.as_str(), id, Some(cause), false),
             // The product may have been changed by a file: then there is no id.
-            Self::ProductChanged { id: Some(id), .. } => {
-                Some(Answer { command: "product", id: Some(id), cause: None, is_repeat: false })
-            }
-            Self::ProductRefused { cause, id, .. } => {
-                Some(Answer { command: "product", id: id.as_deref(), cause: Some(cause), is_repeat: false })
-            }
-            Self::CameraLost { .. }
-            | Self::CameraBack { .. }
-            | Self::CameraEnded { .. }
-            | Self::BrokerBack { .. }
-            | Self::ResultsDropped { .. }
-            | Self::OutboxFailed { .. }
-            | Self::OutboxBack { .. }
-            | Self::OutboxDamaged { .. }
-            | Self::CountersLost { .. }
-            | Self::ModelReady { .. }
-            | Self::ModelFailed { .. }
-            | Self::ProductChanged { id: None, .. }
-            | Self::ConfigApplied { .. }
-            | Self::ConfigRefused { .. }
-            | Self::CommandsUnheard { .. } => None,
-        }
+            Self::ProductChanged { id: id @ Some(_), .. } => ("product", id, None, false),
+            Self::ProductRefused { id, cause, .. } => ("product", id, Some(cause), false),
+            _ => return None,
+        };
+        Some(Answer { command, id: id.as_deref(), cause: cause.map(String::as_str), is_repeat })
     }
+}
 
-    /// A sentence for people, without the camera's name.
-    pub fn text(&self) -> String {
-        match self {
-            Self::CameraLost { cause, retry_in, .. } => {
-                format!("{cause}; next try in {:.1} s", retry_in.as_secs_f64())
-            }
-            Self::CameraBack { away, .. } => format!("frames again after {:.1} s", away.as_secs_f64()),
-            Self::CameraEnded { frames, .. } => {
-                format!("the source has given its last frame, {frames} in all")
-            }
-            Self::BrokerBack { away } => format!("connected again after {:.1} s", away.as_secs_f64()),
-            Self::ResultsDropped { count } => {
-                format!("{count} results given up: the outbox was full, the oldest had to go")
-            }
-            Self::OutboxFailed { cause } => {
-                format!("results go on from memory, the disk does not take them: {cause}")
-            }
-            Self::OutboxBack { after } => {
-                format!("results go to disk again after {:.1} s", after.as_secs_f64())
-            }
-            Self::OutboxDamaged { torn_tails, lost, unreadable } => {
-                format!(
-                    "{torn_tails} writes that a crash cut short, {lost} results lost to damage, {unreadable} files that cannot be read"
-                )
-            }
-            Self::CountersLost { cause } => {
-                format!("lifetime counters begin at zero, the old ones cannot be read: {cause}")
-            }
-            Self::ModelReady { product, bundle_sha256, device }
-            | Self::ProductChanged { product, bundle_sha256, device, .. } => {
-                format!(
-                    "product {product}, bundle {}, on {device}",
-                    &bundle_sha256[..8.min(bundle_sha256.len())]
-                )
-            }
-            Self::ProductRefused { product, cause, .. } => format!("product {product} is not taken: {cause}"),
-            Self::ModelFailed { cause } | Self::ConfigRefused { cause } => cause.clone(),
-            Self::ConfigApplied { changes } => changes.clone(),
-            Self::CommandAccepted { command, is_repeat: true, .. } => {
-                format!("command {command} was accepted before under this id and is not carried out again")
-            }
-            Self::CommandAccepted { command, .. } => format!("command {command} accepted"),
-            Self::CommandRefused { command, cause, untold, .. } => {
-                let more = if *untold > 0 { format!(" (and {untold} more before)") } else { String::new() };
-                format!("command {command} refused{more}: {cause}")
-            }
-            Self::CommandsUnheard { cause, retry_in } => {
-                format!("{cause}; commands are not heard for {:.0} s", retry_in.as_secs_f64())
-            }
-        }
-    }
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn of_product(product: &str, bundle_sha256: &str, device: &str) -> String {
+    let bundle = &bundle_sha256[..8.min(bundle_sha256.len())];
+    format!("product {product}, bundle {bundle}, on {device}")
 }
 
 /// The way from a stage to the operator.
@@ -299,9 +254,9 @@ impl<'a> Events<'a> {
     /// Logs the event and queues it for the broker. Never waits: when the queue is full the event stays in the
     /// log alone and is counted.
     pub fn tell(&self, event: Event) {
-        let (name, text) = (event.name(), event.text());
+        let Said { level, name, text } = event.said();
         let camera = event.camera().map_or("", CameraId::as_str);
-        match event.level() {
+        match level {
             Level::Info => info!(event = name, camera, "{text}"),
             Level::Warning => warn!(event = name, camera, "{text}"),
             Level::Error => error!(event = name, camera, "{text}"),

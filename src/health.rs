@@ -24,7 +24,8 @@ pub struct Health {
     /// Verdict numbers go on without the disk: after a crash some would come twice.
     pub seq_unreserved: AtomicBool,
     pub counters: Counters,
-    pub parts: PartCounters,
+    /// Of parts that several cameras see, their one verdict, since start.
+    pub parts: Outcomes,
 }
 
 impl Health {
@@ -39,7 +40,7 @@ impl Health {
             broker_connected: AtomicBool::new(false),
             seq_unreserved: AtomicBool::new(false),
             counters: Counters::default(),
-            parts: PartCounters::default(),
+            parts: Outcomes::default(),
         }
     }
 }
@@ -195,10 +196,8 @@ pub struct OutboxHealth {
 #[derive(Debug, Default)]
 pub struct Counters {
     pub triggers: AtomicU64,
-    pub ok: AtomicU64,
-    pub not_ok: AtomicU64,
-    pub not_decidable: AtomicU64,
-    not_inspected: [AtomicU64; Reason::ALL.len()],
+    /// Terminal verdicts.
+    pub outcomes: Outcomes,
     pub late: AtomicU64,
     /// Verdicts and results handed to the broker, repeats included. A result is safe on disk before, unless the disk
     /// fails.
@@ -220,8 +219,16 @@ pub struct Counters {
     pub commands_refused: AtomicU64,
 }
 
-impl Counters {
-    /// Counts a terminal verdict.
+/// How many verdicts there were of each kind.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    pub ok: AtomicU64,
+    pub not_ok: AtomicU64,
+    pub not_decidable: AtomicU64,
+    not_inspected: [AtomicU64; Reason::ALL.len()],
+}
+
+impl Outcomes {
     pub fn count(&self, outcome: Outcome) {
         let counter = match outcome {
             Outcome::Good => &self.ok,
@@ -237,27 +244,6 @@ impl Counters {
     }
 }
 
-/// Parts that several cameras see, by their one verdict, since start.
-#[derive(Debug, Default)]
-pub struct PartCounters {
-    pub ok: AtomicU64,
-    pub not_ok: AtomicU64,
-    pub not_decidable: AtomicU64,
-    pub not_inspected: AtomicU64,
-}
-
-impl PartCounters {
-    pub fn count(&self, outcome: Outcome) {
-        let counter = match outcome {
-            Outcome::Good => &self.ok,
-            Outcome::Anomalous => &self.not_ok,
-            Outcome::Undecidable => &self.not_decidable,
-            Outcome::NotInspected(_) => &self.not_inspected,
-        };
-        counter.fetch_add(1, Relaxed);
-    }
-}
-
 fn position(reason: Reason) -> usize {
     Reason::ALL.iter().position(|&r| r == reason).expect("ALL holds every reason")
 }
@@ -268,13 +254,13 @@ mod tests {
 
     #[test]
     fn each_outcome_has_a_counter_of_its_own() {
-        let counters = Counters::default();
+        let outcomes = Outcomes::default();
         for reason in Reason::ALL {
-            counters.count(Outcome::NotInspected(reason));
+            outcomes.count(Outcome::NotInspected(reason));
         }
-        counters.count(Outcome::Good);
-        assert!(Reason::ALL.iter().all(|&r| counters.not_inspected(r) == 1));
-        assert_eq!(counters.ok.load(Relaxed), 1);
-        assert_eq!(counters.not_ok.load(Relaxed), 0);
+        outcomes.count(Outcome::Good);
+        assert!(Reason::ALL.iter().all(|&r| outcomes.not_inspected(r) == 1));
+        assert_eq!(outcomes.ok.load(Relaxed), 1);
+        assert_eq!(outcomes.not_ok.load(Relaxed), 0);
     }
 }

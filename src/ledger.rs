@@ -120,7 +120,7 @@ impl<'a> Ledger<'a> {
             self.health.counters.late.fetch_add(1, Relaxed);
             return;
         }
-        self.health.counters.count(outcome);
+        self.health.counters.outcomes.count(outcome);
         let parts = self.fusion.decided(key, outcome);
         self.give_parts(parts);
     }
@@ -241,7 +241,7 @@ mod tests {
         let expected = [(1, Outcome::NotInspected(Reason::Timeout), false), (1, Outcome::Good, true)];
         assert_eq!(told, expected);
         assert_eq!(
-            (health.counters.not_inspected(Reason::Timeout), health.counters.late.load(Relaxed)),
+            (health.counters.outcomes.not_inspected(Reason::Timeout), health.counters.late.load(Relaxed)),
             (1, 1)
         );
     }

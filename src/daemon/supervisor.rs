@@ -204,8 +204,8 @@ fn status_line(health: &Health) -> String {
         health.cameras.len(),
         if health.broker_connected.load(Relaxed) { "connected" } else { "away" },
         count(&counters.triggers),
-        count(&counters.ok),
-        count(&counters.not_ok),
+        count(&counters.outcomes.ok),
+        count(&counters.outcomes.not_ok),
     )
 }
 

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use crate::clock::Moment;
 use crate::command::{Command, CommandId, Order};
-use crate::events::{Event, Told};
+use crate::events::{Event, Said, Told};
 use crate::frame::CameraId;
 use crate::health::Health;
 use crate::publish::commands::allowance::Allowance;
@@ -183,11 +183,12 @@ impl<'a> Commands<'a> {
         self.health.counters.commands_accepted.fetch_add(1, Relaxed);
         let id = id.map(|id| id.as_str().into());
         let event = Event::CommandAccepted { command: leaf.into(), id, is_repeat };
+        let Said { name, text, .. } = event.said();
         // Triggers come as often as parts do.
         if leaf == "trigger" {
-            debug!(event = event.name(), "{}", event.text());
+            debug!(event = name, "{text}");
         } else {
-            info!(event = event.name(), "{}", event.text());
+            info!(event = name, "{text}");
         }
         self.answer(event, now);
     }
@@ -202,7 +203,8 @@ impl<'a> Commands<'a> {
         let untold = std::mem::take(&mut self.untold);
         let id = id.map(|id| id.as_str().into());
         let event = Event::CommandRefused { command: leaf.into(), id, cause, untold };
-        warn!(event = event.name(), "{}", event.text());
+        let Said { name, text, .. } = event.said();
+        warn!(event = name, "{text}");
         self.answer(event, now);
     }
 

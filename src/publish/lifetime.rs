@@ -123,8 +123,8 @@ mod tests {
     fn health() -> Health {
         let health = Health::new([]);
         health.counters.triggers.fetch_add(3, Relaxed);
-        health.counters.count(Outcome::Good);
-        health.counters.count(Outcome::NotInspected(Reason::Timeout));
+        health.counters.outcomes.count(Outcome::Good);
+        health.counters.outcomes.count(Outcome::NotInspected(Reason::Timeout));
         health
     }
 
@@ -148,7 +148,7 @@ mod tests {
         let health = health();
         let kept = || Lifetime::load(disk.clone()).0.before().ok;
         lifetime.attend(&health, at(0));
-        health.counters.count(Outcome::Good);
+        health.counters.outcomes.count(Outcome::Good);
         lifetime.attend(&health, at(4));
         assert_eq!(kept(), 1);
         disk.fail_writes(Some(ErrorKind::StorageFull));

@@ -150,8 +150,8 @@ fn the_heartbeat_counts_and_balances() {
     let subscriber = Subscriber::start(broker.port);
     with_publisher(&mqtt(broker.port), |plant| {
         plant.health.counters.triggers.fetch_add(3, Relaxed);
-        plant.health.counters.count(Outcome::Good);
-        plant.health.counters.count(Outcome::NotInspected(Reason::Timeout));
+        plant.health.counters.outcomes.count(Outcome::Good);
+        plant.health.counters.outcomes.count(Outcome::NotInspected(Reason::Timeout));
         let first = subscriber.wait_for("heartbeat", |m| is("/heartbeat")(m) && m.payload["ok"] == 1).payload;
         let next = subscriber.wait_for("the next", is("/heartbeat")).payload;
         assert_eq!(next["beat"].as_u64().unwrap(), first["beat"].as_u64().unwrap() + 1);

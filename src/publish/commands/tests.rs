@@ -30,7 +30,8 @@ fn outcome(messages: &[Incoming]) -> (Vec<String>, Vec<Order>) {
     for (message, ms) in messages.iter().zip((0..).step_by(2000)) {
         commands.take(message, at(ms));
         let told = commands.next_answer().unwrap().event;
-        answers.push(format!("{} {}", told.name(), told.text()));
+        let said = told.said();
+        answers.push(format!("{} {}", said.name, said.text));
         assert!(commands.next_answer().is_none());
     }
     let counted = (&health.counters.commands_accepted, &health.counters.commands_refused);

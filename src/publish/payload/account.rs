@@ -19,10 +19,11 @@ impl Account {
     /// The counters move while they are read. Triggers are read last, so there are never fewer of them than
     /// verdicts, and `open` is the difference.
     pub(super) fn read(counters: &Counters) -> Self {
-        let ok = counters.ok.load(Relaxed);
-        let not_ok = counters.not_ok.load(Relaxed);
-        let not_decidable = counters.not_decidable.load(Relaxed);
-        let by_reason = Reason::ALL.map(|reason| counters.not_inspected(reason));
+        let outcomes = &counters.outcomes;
+        let ok = outcomes.ok.load(Relaxed);
+        let not_ok = outcomes.not_ok.load(Relaxed);
+        let not_decidable = outcomes.not_decidable.load(Relaxed);
+        let by_reason = Reason::ALL.map(|reason| outcomes.not_inspected(reason));
         let closed = ok + not_ok + not_decidable + by_reason.iter().sum::<u64>();
         let triggers = counters.triggers.load(Relaxed).max(closed);
         Self { triggers, ok, not_ok, not_decidable, by_reason, open: triggers - closed }

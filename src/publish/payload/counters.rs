@@ -123,7 +123,7 @@ mod tests {
         health.counters.triggers.store(14, Relaxed);
         health.parts.count(Outcome::Anomalous);
         for outcome in Reason::ALL.map(Outcome::NotInspected).into_iter().chain([Outcome::Good]) {
-            health.counters.count(outcome);
+            health.counters.outcomes.count(outcome);
         }
         health.outbox.waiting.store(1, Relaxed);
         let before = Totals { triggers: 1000, not_ok: 1000, ..Totals::default() };

@@ -50,13 +50,13 @@ pub struct Payload<'a> {
 }
 
 pub fn encode(told: &Told, origin: &Origin<'_>) -> Vec<u8> {
-    let sentence = told.event.text();
+    let said = told.event.said();
     let (ts_s, ts_ms) = unix_time(told.at.utc);
     let answer = told.event.answer();
     to_json(&Payload {
         v: VERSION,
-        event: told.event.name(),
-        level: match told.event.level() {
+        event: said.name,
+        level: match said.level {
             Level::Info => "INFO",
             Level::Warning => "WARNING",
             Level::Error => "ERROR",
@@ -67,7 +67,7 @@ pub fn encode(told: &Told, origin: &Origin<'_>) -> Vec<u8> {
         id: answer.and_then(|answer| answer.id).map(text),
         cause: answer.and_then(|answer| answer.cause).map(|cause| cut(cause, MAX_SENTENCE)),
         repeated: answer.and_then(|answer| answer.is_repeat.then_some(true)),
-        text: cut(&sentence, MAX_SENTENCE),
+        text: cut(&said.text, MAX_SENTENCE),
         ts_s,
         ts_ms,
     })

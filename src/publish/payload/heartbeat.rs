@@ -83,7 +83,7 @@ mod tests {
     fn a_heartbeat_balances_whatever_open_said_when_it_was_read() {
         let health = Health::new([]);
         health.counters.triggers.store(3, Relaxed);
-        health.counters.count(Outcome::Anomalous);
+        health.counters.outcomes.count(Outcome::Anomalous);
         let bytes = encode(&ORIGIN, &health, u32::MAX, moment(1000));
         assert_valid(Kind::Heartbeat, &bytes);
         assert_snapshot!(String::from_utf8(bytes).unwrap(), @r#"{"v":1,"beat":2147483647,"station":"cell-2","triggers":3,"ok":0,"not_ok":1,"not_decidable":0,"not_inspected":0,"open":2,"late":0,"published":0,"acknowledged":0,"replayed":0,"results_queued":0,"results_dropped":0,"ts_s":1760000001}"#);

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use crate::health::{Health, PartCounters};
+use crate::health::{Health, Outcomes};
 use crate::verdict::Reason;
 
 /// `triggers = ok + not_ok + not_decidable + sum of not_inspected + open`, always.
@@ -133,12 +133,12 @@ impl Totals {
 }
 
 impl Parts {
-    fn read(counters: &PartCounters) -> Self {
+    fn read(outcomes: &Outcomes) -> Self {
         Self {
-            ok: counters.ok.load(Relaxed),
-            not_ok: counters.not_ok.load(Relaxed),
-            not_decidable: counters.not_decidable.load(Relaxed),
-            not_inspected: counters.not_inspected.load(Relaxed),
+            ok: outcomes.ok.load(Relaxed),
+            not_ok: outcomes.not_ok.load(Relaxed),
+            not_decidable: outcomes.not_decidable.load(Relaxed),
+            not_inspected: Reason::ALL.map(|reason| outcomes.not_inspected(reason)).iter().sum(),
         }
     }
 

@@ -390,8 +390,9 @@ impl Checks {
 /// Triggers, and those with a verdict.
 fn count(health: &Health) -> (u64, u64) {
     let counters = &health.counters;
+    let outcomes = &counters.outcomes;
     let judged =
-        [&counters.ok, &counters.not_ok, &counters.not_decidable].map(|counter| counter.load(Relaxed));
-    let others = Reason::ALL.map(|reason| counters.not_inspected(reason));
+        [&outcomes.ok, &outcomes.not_ok, &outcomes.not_decidable].map(|counter| counter.load(Relaxed));
+    let others = Reason::ALL.map(|reason| outcomes.not_inspected(reason));
     (counters.triggers.load(Relaxed), judged.iter().sum::<u64>() + others.iter().sum::<u64>())
 }
