@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_millis(500);
 /// Whether the last frame of a former product is judged is looked at this often.
 const RETIRE_POLL: Duration = Duration::from_millis(20);
 
-/// When the station stops, frames that wait are judged for so long; the rest is answered without.
+/// When a signal stops the station, frames that wait are judged for so long; the rest is answered without.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// A model and the rules to judge by, made ready outside the thread that judges.
@@ -191,7 +191,8 @@ fn judge_all(
                 recv(changes) -> change => if let Ok(change) = change {
                     bench.take_over(change)?;
                 } else {
-                    // The supervisor lets go of its end when the station stops.
+                    // The supervisor lets go of its end when somebody wants the station to stop. Where the cameras end
+                    // by themselves it does so after all is judged.
                     changes = &no_changes;
                     stop_by = Some(clock.now().mono + LAST_LOOK);
                 },

@@ -96,15 +96,31 @@ impl Supervisor<'_> {
             self.listen(&mut changes, &mut edits);
         }
         info!(reason = self.reason_to_stop(&stages), "stopping");
+        drop(shutdown);
+        self.see_off(&stages, &mut watchdog, &mut changes, &mut edits);
         if is_ready {
             notify(&[NotifyState::Stopping]);
         }
-        drop(shutdown);
         // The loader and inference end when nobody is left to ask them.
         drop(changes);
         // A panic ends the process where it happens, so every thread that can be joined has ended well.
         stages.inference.join().expect("a panic would have ended the process")?;
         failure.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// No more frames come. Those that wait are judged, however long that takes: each trigger is answered at its
+    /// deadline all the same. Who cannot wait for that sends a signal.
+    fn see_off(
+        &self,
+        stages: &Stages<'_, '_>,
+        watchdog: &mut Watchdog,
+        changes: &mut Changes<'_>,
+        edits: &mut Settling,
+    ) {
+        while !self.signals.stop_is_asked() && !stages.inference.is_finished() {
+            watchdog.feed(self.health, self.clock.now());
+            self.listen(changes, edits);
+        }
     }
 
     /// Waits for what comes next, or until it is time to look round: the flags that signals set cannot wake it.

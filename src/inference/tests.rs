@@ -348,6 +348,16 @@ fn when_the_station_stops_what_waits_is_judged_for_a_while_and_then_answered_uns
 }
 
 #[test]
+fn when_the_cameras_end_by_themselves_all_that_waits_is_judged() {
+    let run = run_with(
+        &[(5, 1); 64],
+        1,
+        Surroundings { rules: vec![rules(10.0)], takes_ms: 600, is_stopping: false },
+    );
+    assert_eq!(run.outcomes(), [Outcome::Good; 64]);
+}
+
+#[test]
 fn an_answer_tells_where_the_time_went_and_where_the_defect_is() {
     let run = run_on(&[20], 1);
     let (_, judgement) = &run.answers[0];

@@ -137,9 +137,9 @@ fn assert_valid(kind: &str, messages: &[Value]) {
 #[test]
 fn each_image_of_a_folder_gets_its_verdict_and_then_the_station_ends() {
     let broker = Mosquitto::start();
-    // Slow enough for a busy machine: what waits when the last camera ends is judged for a second only.
-    let station = Station::new(broker.port, "rate_hz = 4").with_parts(5, 4);
-    let record = run(&station, &broker, &[]);
+    // Room for all of them: they come faster than a busy machine judges them.
+    let station = Station::new(broker.port, "rate_hz = 100").with_parts(5, 4);
+    let record = run(&station, &broker, &["--set", "engine.frame_queue=16"]);
     record.assert_balances();
     assert_eq!((record.count("/ok"), record.count("/not_ok")), (5, 4), "{}", record.counters);
     assert_valid("verdict", &record.verdicts);
@@ -187,6 +187,18 @@ fn a_station_that_is_asked_for_some_frames_takes_so_many_triggers() {
     let record = run(&station, &broker, &["--frames", "7"]);
     record.assert_balances();
     assert_eq!(record.count("/triggers"), 7);
+}
+
+#[test]
+fn what_waits_when_a_trial_ends_is_judged_however_long_that_takes() {
+    let broker = Mosquitto::start();
+    let station = Station::new(broker.port, "rate_hz = 1000\nrepeat = true").with_parts(2, 1);
+    // They come within a second, and are judged for several.
+    let slow = ["--set", "engine.frame_queue=1000", "--set", "engine.batch_max=1", "--frames", "600"];
+    let record = run(&station, &broker, &slow);
+    record.assert_balances();
+    let judged = (record.count("/ok"), record.count("/not_ok"));
+    assert_eq!(judged, (400, 200), "{}", record.counters);
 }
 
 #[test]
