@@ -75,6 +75,18 @@ pub struct Refusal {
     pub is_room: bool,
 }
 
+/// What came into force, seen from what was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// There was nothing to judge by.
+    First,
+    /// It had been unloaded for another one, in vain.
+    Back,
+    /// The same product, with other rules or with nothing new.
+    Same,
+    Other,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub enum Happened<L> {
@@ -98,7 +110,7 @@ pub enum Action<L> {
     /// Answer triggers with `NOT_READY`, and let go of the network once its last frame is judged.
     Unload,
     /// It is in force.
-    Changed { wanted: Box<Wanted>, is_first: bool, is_same_product: bool },
+    Changed { wanted: Box<Wanted>, came: Came },
     /// All stays as it is.
     Refused { wanted: Box<Wanted>, cause: String, is_same_product: bool },
     /// Nothing can be judged.
@@ -109,7 +121,12 @@ pub enum Action<L> {
 enum Phase {
     Idle,
     Loading(Box<Wanted>, Way),
-    Installing(Generation, Box<Wanted>),
+    Installing {
+        generation: Generation,
+        wanted: Box<Wanted>,
+        /// It was unloaded in vain.
+        is_back: bool,
+    },
     /// Until the last frame of this one is judged.
     Retiring(Generation),
     /// As well, and then another is loaded into its place.
@@ -149,7 +166,7 @@ impl Products {
     /// What will be judged by when all that is under way goes well.
     pub fn coming(&self) -> Option<&Wanted> {
         let under_way = match &self.phase {
-            Phase::Loading(wanted, _) | Phase::Installing(_, wanted) | Phase::Unloading(_, wanted) => {
+            Phase::Loading(wanted, _) | Phase::Installing { wanted, .. } | Phase::Unloading(_, wanted) => {
                 Some(wanted)
             }
             Phase::Idle | Phase::Retiring(_) | Phase::Restoring(_) => None,
@@ -198,7 +215,7 @@ impl Products {
         let Some(wanted) = self.next.take() else { return };
         let way = match &self.active {
             Some((_, active)) if active.is_judged_as(&wanted) => {
-                return actions.push_back(Action::Changed { wanted, is_first: false, is_same_product: true });
+                return actions.push_back(Action::Changed { wanted, came: Came::Same });
             }
             Some((_, active)) if active.has_network_of(&wanted) => Way::Rules,
             Some(_) => Way::Beside,
@@ -210,13 +227,8 @@ impl Products {
 
     fn loaded<L>(&mut self, result: Result<L, Refusal>, now: Moment, actions: &mut VecDeque<Action<L>>) {
         match (std::mem::replace(&mut self.phase, Phase::Idle), result) {
-            (Phase::Loading(wanted, _) | Phase::Restoring(wanted), Ok(loaded)) => {
-                self.generations += 1;
-                let generation = Generation(self.generations);
-                let deadline = wanted.product.deadline;
-                self.phase = Phase::Installing(generation, wanted);
-                actions.push_back(Action::Install { generation, loaded, deadline });
-            }
+            (Phase::Loading(wanted, _), Ok(loaded)) => self.install(wanted, false, loaded, actions),
+            (Phase::Restoring(wanted), Ok(loaded)) => self.install(wanted, true, loaded, actions),
             (Phase::Loading(wanted, Way::Beside), Err(Refusal { is_room: true, .. })) if self.may_gap => {
                 let (generation, before) = self.active.take().expect("there is one beside it");
                 self.unloaded = Some(before);
@@ -230,16 +242,35 @@ impl Products {
         }
     }
 
+    fn install<L>(
+        &mut self,
+        wanted: Box<Wanted>,
+        is_back: bool,
+        loaded: L,
+        actions: &mut VecDeque<Action<L>>,
+    ) {
+        self.generations += 1;
+        let generation = Generation(self.generations);
+        let deadline = wanted.product.deadline;
+        self.phase = Phase::Installing { generation, wanted, is_back };
+        actions.push_back(Action::Install { generation, loaded, deadline });
+    }
+
     fn installed<L>(&mut self, result: Result<(), String>, now: Moment, actions: &mut VecDeque<Action<L>>) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Installing(generation, wanted) => match result {
+            Phase::Installing { generation, wanted, is_back } => match result {
                 Ok(()) => {
-                    let before = self.active.replace((generation, wanted.clone()));
-                    let is_first = before.is_none() && self.unloaded.is_none();
+                    // Its command is answered with this.
+                    let answered = Box::new(Wanted { id: None, ..(*wanted).clone() });
+                    let before = self.active.replace((generation, answered));
+                    let came = match &before {
+                        _ if is_back => Came::Back,
+                        Some((_, before)) if before.is_product_of(&wanted) => Came::Same,
+                        None if self.unloaded.is_none() => Came::First,
+                        Some(_) | None => Came::Other,
+                    };
                     (self.failed, self.unloaded) = (None, None);
-                    let is_same_product =
-                        before.as_ref().is_some_and(|(_, before)| before.is_product_of(&wanted));
-                    actions.push_back(Action::Changed { wanted, is_first, is_same_product });
+                    actions.push_back(Action::Changed { wanted, came });
                     if let Some((before, _)) = before {
                         self.phase = Phase::Retiring(before);
                     }
@@ -275,7 +306,10 @@ impl Products {
                 self.phase = Phase::Restoring(before.clone());
                 actions.push_back(Action::Load(before, Way::Alone));
             }
-            None if self.active.is_some() => actions.push_back(self.refusal(wanted, cause)),
+            // Where nothing is in force, a command is answered all the same, and what was tried before it is tried again.
+            None if self.active.is_some() || wanted.id.is_some() && self.failed.is_some() => {
+                actions.push_back(self.refusal(wanted, cause));
+            }
             None => self.fail(wanted, cause, now, actions),
         }
     }

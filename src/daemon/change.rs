@@ -26,7 +26,7 @@ use crate::frame::Lease;
 use crate::health::{Active, Health};
 use crate::inference::rules::Rules;
 use crate::inference::{self, Notice, Ready};
-use crate::products::{Action, Happened, Products, Refusal, Stamp, Wanted};
+use crate::products::{Action, Came, Happened, Products, Refusal, Stamp, Wanted};
 
 /// Reads the settings again, from the same places with the same checks as at the start. A name stands for the active
 /// product in place of what the files say.
@@ -224,9 +224,7 @@ impl<'a> Changes<'a> {
                     drop(self.outlets.changes.send(change));
                 }
                 Action::Unload => drop(self.outlets.changes.send(inference::Change::Unload)),
-                Action::Changed { wanted, is_first, is_same_product } => {
-                    self.changed(&wanted, is_first, is_same_product);
-                }
+                Action::Changed { wanted, came } => self.changed(&wanted, came),
                 Action::Refused { wanted, cause, is_same_product } => {
                     self.choice = None;
                     if is_same_product {
@@ -240,23 +238,27 @@ impl<'a> Changes<'a> {
         }
     }
 
-    fn changed(&mut self, wanted: &Wanted, is_first: bool, is_same_product: bool) {
+    fn changed(&mut self, wanted: &Wanted, came: Came) {
         if let Some(rules) = self.rules.1.take() {
             self.rules.0 = Some(rules);
         }
         self.is_begun = true;
         self.last_error = None;
-        self.outlets.health.model.set_refused(None);
+        // What was refused in the gap is still refused when the old product is back.
+        if came != Came::Back {
+            self.outlets.health.model.set_refused(None);
+        }
         let Some(rules) = &self.rules.0 else { return };
         let (product, bundle_sha256) = (wanted.product.name.clone(), rules.recipe.bundle_sha256.clone());
         let device = rules.recipe.device.clone();
         let Wanted { id, changes, .. } = wanted.clone();
-        self.outlets.events.tell(if is_first {
-            Event::ModelReady { product, bundle_sha256, device }
-        } else if is_same_product && id.is_none() {
-            Event::ConfigApplied { changes: words(changes) }
-        } else {
-            Event::ProductChanged { product, bundle_sha256, device, id }
+        self.outlets.events.tell(match came {
+            Came::First | Came::Back if id.is_none() => Event::ModelReady { product, bundle_sha256, device },
+            Came::Same if id.is_none() => Event::ConfigApplied { changes: words(changes) },
+            // A command is answered, whatever was before.
+            Came::First | Came::Back | Came::Same | Came::Other => {
+                Event::ProductChanged { product, bundle_sha256, device, id }
+            }
         });
         self.keep(wanted);
     }

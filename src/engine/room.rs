@@ -38,14 +38,24 @@ pub fn check(bundle: &Path, device: Device) -> Result<(), LoadError> {
 
 /// Bytes that this process may still take; None where the system does not say.
 fn free_memory() -> Option<u64> {
-    let machine = available(&fs::read_to_string("/proc/meminfo").ok()?)?;
-    Some(group().map_or(machine, |group| group.min(machine)))
+    let read = |name: &str| fs::read_to_string(format!("/proc/{name}")).ok();
+    let machine = kilobytes(&read("meminfo")?, "MemAvailable:")?;
+    let process = read("self/limits").zip(read("self/status"));
+    let process = process.and_then(|(limits, status)| below_limit(&limits, &status));
+    Some([group(), process].into_iter().flatten().fold(machine, u64::min))
 }
 
-/// `MemAvailable` of `/proc/meminfo`.
-fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// A line of `/proc/meminfo` or of a process' `status`, in bytes.
+fn kilobytes(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// What `LimitDATA=` of systemd, or `ulimit -d`, leaves; None without such a limit.
+fn below_limit(limits: &str, status: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max data size"))?;
+    let limit: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(limit.saturating_sub(kilobytes(status, "VmData:")?))
 }
 
 /// What is left below the limits of the control groups that this process is in.
@@ -73,13 +83,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_machine_and_its_groups_leave_is_read() {
+    fn what_the_machine_its_groups_and_the_process_limits_leave_is_read() {
         let meminfo = "MemTotal:       16000 kB\nMemFree:         1000 kB\nMemAvailable:    9000 kB\n";
-        assert_eq!(available(meminfo), Some(9000 * 1024));
-        assert_eq!(available("MemTotal: 1 kB\n"), None);
+        assert_eq!(kilobytes(meminfo, "MemAvailable:"), Some(9000 * 1024));
+        assert_eq!(kilobytes("MemTotal: 1 kB\n", "MemAvailable:"), None);
         assert_eq!(left("1000\n", "900\n", "anon 1\ninactive_file 300\n"), Some(400));
         assert_eq!(left("1000\n", "1900\n", ""), Some(0));
         assert_eq!(left("max\n", "900\n", ""), None);
+        let limits = "Max cpu time              unlimited            unlimited            seconds\n\
+                      Max data size             10000                unlimited            bytes\n";
+        assert_eq!(below_limit(limits, "VmSize: 99 kB\nVmData:\t    4 kB\n"), Some(10_000 - 4096));
+        assert_eq!(below_limit(limits, "VmData: 40 kB\n"), Some(0));
+        assert_eq!(below_limit("Max data size unlimited unlimited bytes\n", "VmData: 4 kB\n"), None);
         assert!(free_memory().is_some(), "this machine says");
     }
 }

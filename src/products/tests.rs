@@ -43,9 +43,7 @@ fn words(actions: &VecDeque<Action<&'static str>>) -> Vec<String> {
         Action::Load(wanted, way) => format!("load {} {way:?}", wanted.product.name),
         Action::Install { generation, loaded, .. } => format!("install {} {loaded}", generation.0),
         Action::Unload => "unload".into(),
-        Action::Changed { wanted, is_first, is_same_product } => {
-            format!("changed {} {is_first} {is_same_product}", wanted.product.name)
-        }
+        Action::Changed { wanted, came } => format!("changed {} {came:?}", wanted.product.name),
         Action::Refused { wanted, cause, .. } => format!("refused {}: {cause}", wanted.product.name),
         Action::Failed { cause } => format!("failed: {cause}"),
     };
@@ -72,7 +70,7 @@ fn running(may_gap: bool) -> Story {
     story
         .expect(Happened::Wanted(wanted("tile", "tile", "1")), &["load tile Alone"])
         .expect(Happened::Loaded(Ok("tile")), &["install 1 tile"])
-        .expect(Happened::Installed(Ok(())), &["changed tile true false"]);
+        .expect(Happened::Installed(Ok(())), &["changed tile First"]);
     story
 }
 
@@ -81,7 +79,7 @@ fn a_product_is_loaded_beside_the_one_in_use_and_that_one_goes_after_its_last_fr
     running(false)
         .expect(Happened::Wanted(wanted("cover", "cover", "2")), &["load cover Beside"])
         .expect(Happened::Loaded(Ok("cover")), &["install 2 cover"])
-        .expect(Happened::Installed(Ok(())), &["changed cover false false"])
+        .expect(Happened::Installed(Ok(())), &["changed cover Other"])
         .expect(Happened::Wanted(wanted("lid", "lid", "3")), &[])
         .expect(Happened::Retired(Generation(1)), &["load lid Beside"]);
 }
@@ -91,9 +89,9 @@ fn rules_of_the_same_bundle_need_no_load_and_nothing_new_is_no_change() {
     running(false)
         .expect(Happened::Wanted(wanted("tile", "tile", "2")), &["load tile Rules"])
         .expect(Happened::Loaded(Ok("rules")), &["install 2 rules"])
-        .expect(Happened::Installed(Ok(())), &["changed tile false true"])
+        .expect(Happened::Installed(Ok(())), &["changed tile Same"])
         .expect(Happened::Retired(Generation(1)), &[])
-        .expect(Happened::Wanted(wanted("tile", "tile", "2")), &["changed tile false true"]);
+        .expect(Happened::Wanted(wanted("tile", "tile", "2")), &["changed tile Same"]);
 }
 
 #[test]
@@ -117,7 +115,7 @@ fn of_changes_that_wait_the_newest_wins() {
             Happened::Wanted(wanted("tile", "tile", "1")),
             &["refused lid: another change was asked for before it began"],
         )
-        .expect(refusal(false), &["refused cover: no", "changed tile false true"]);
+        .expect(refusal(false), &["refused cover: no", "changed tile Same"]);
 }
 
 #[test]
@@ -129,7 +127,7 @@ fn without_room_for_two_it_is_refused_or_there_is_a_gap() {
         .expect(refusal(true), &["unload"])
         .expect(Happened::Retired(Generation(1)), &["load cover Alone"])
         .expect(Happened::Loaded(Ok("cover")), &["install 2 cover"])
-        .expect(Happened::Installed(Ok(())), &["changed cover false false"]);
+        .expect(Happened::Installed(Ok(())), &["changed cover Other"]);
 }
 
 #[test]
@@ -141,7 +139,7 @@ fn what_was_unloaded_in_vain_comes_back() {
         .expect(Happened::Retired(Generation(1)), &["load cover Alone"])
         .expect(refusal(false), &["refused cover: no", "load tile Alone"])
         .expect(Happened::Loaded(Ok("tile")), &["install 2 tile"])
-        .expect(Happened::Installed(Ok(())), &["changed tile true false"]);
+        .expect(Happened::Installed(Ok(())), &["changed tile Back"]);
 }
 
 #[test]
@@ -156,8 +154,30 @@ fn a_first_product_that_fails_is_tried_again_and_another_one_at_once() {
         .expect(refusal(false), &["failed: no"])
         .expect(Happened::Wanted(wanted("cover", "cover", "2")), &["load cover Alone"])
         .expect(Happened::Loaded(Ok("cover")), &["install 1 cover"])
-        .expect(Happened::Installed(Ok(())), &["changed cover true false"]);
+        .expect(Happened::Installed(Ok(())), &["changed cover First"]);
     assert!(story.0.attend::<&str>(at(1000)).is_empty());
+}
+
+#[test]
+fn a_command_is_answered_also_where_nothing_is_in_force_and_leaves_what_is_tried_again() {
+    let commanded = |name: &str| {
+        let wanted = Wanted { id: Some("7".into()), ..*wanted(name, name, "2") };
+        Happened::Wanted(Box::new(wanted))
+    };
+    let mut story = Story(Products::new(false));
+    story
+        .expect(Happened::Wanted(wanted("tile", "tile", "1")), &["load tile Alone"])
+        .expect(refusal(false), &["failed: no"])
+        .expect(commanded("cover"), &["load cover Alone"])
+        .expect(refusal(false), &["refused cover: no"]);
+    assert_eq!(words(&story.0.attend(at(30))), ["load tile Alone"]);
+    story
+        .expect(refusal(false), &["failed: no"])
+        .expect(commanded("cover"), &["load cover Alone"])
+        .expect(Happened::Loaded(Ok("cover")), &["install 1 cover"]);
+    story.expect(Happened::Installed(Ok(())), &["changed cover First"]);
+    // Its command is answered: what it leads to later is no answer to it any more.
+    assert_eq!(story.0.coming().unwrap().id, None);
 }
 
 /// Carries out what is asked, sometimes in vain, and counts.

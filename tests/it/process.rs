@@ -3,6 +3,7 @@
 mod account;
 mod broker;
 mod camera;
+mod gap;
 mod jitter;
 mod outage;
 mod outbox;

@@ -15,28 +15,28 @@ use crate::mosquitto::{Mosquitto, wait_until};
 const SWITCHES: usize = 8;
 
 /// A station that takes commands, with the products part and cover, of different bundles.
-fn station(broker: &Mosquitto) -> Station {
+pub(super) fn station(broker: &Mosquitto) -> Station {
     let station = Station::new(broker.port, "rate_hz = 20\nrepeat = true").with_parts(2, 1);
     fs::write(station.path("state/bundles/cover.csflow"), fixture::other_bundle()).unwrap();
     station.write("products/cover.toml", &format!("bundle = \"cover.csflow\"\n{PATIENT}"));
     station
 }
 
-fn start(station: &Station) -> Daemon {
-    station.start(&["--set", "mqtt.commands=true"]).ready()
+pub(super) fn start(station: &Station, arguments: &[&str]) -> Daemon {
+    station.start(&[&["--set", "mqtt.commands=true"][..], arguments].concat()).ready()
 }
 
-fn result_of(product: &'static str) -> impl Fn(&Message) -> bool {
+pub(super) fn result_of(product: &'static str) -> impl Fn(&Message) -> bool {
     move |m| m.topic == "plant/top/result" && m.payload["product"] == product
 }
 
-fn choose(sender: &Sender, product: &str, id: &str) {
+pub(super) fn choose(sender: &Sender, product: &str, id: &str) {
     sender.send("plant/cmd/product", &format!(r#"{{"product":"{product}","id":"{id}"}}"#), false);
 }
 
 /// The event that says what became of the command with this id.
 #[track_caller]
-fn wait_outcome(subscriber: &Subscriber, id: &str) -> Value {
+pub(super) fn wait_outcome(subscriber: &Subscriber, id: &str) -> Value {
     subscriber
         .wait_for("an outcome", |m| {
             let name = m.payload["event"].as_str().unwrap_or_default();
@@ -50,7 +50,7 @@ fn a_product_chosen_by_command_stays_over_a_restart_until_the_station_file_is_ed
     let broker = Mosquitto::start();
     let (station, subscriber) = (station(&broker), Subscriber::start(broker.port));
     let sender = Sender::start(broker.port);
-    let mut daemon = start(&station);
+    let mut daemon = start(&station, &[]);
     subscriber.wait_for("the first product", result_of("part"));
     choose(&sender, "tray", "1");
     let refused = wait_event(&subscriber, "COMMAND_REFUSED");
@@ -65,7 +65,7 @@ fn a_product_chosen_by_command_stays_over_a_restart_until_the_station_file_is_ed
     daemon.stop();
 
     let subscriber = Subscriber::start(broker.port);
-    let mut daemon = start(&station);
+    let mut daemon = start(&station, &[]);
     subscriber.wait_for("the second product", result_of("cover"));
     // The file wins once somebody has changed what it says. It is watched.
     station.write("products/lid.toml", &format!("bundle = \"part.csflow\"\n{PATIENT}"));
@@ -82,7 +82,7 @@ fn a_product_that_cannot_be_loaded_leaves_everything_as_it_was_and_says_why() {
     let (station, subscriber) = (station(&broker), Subscriber::start(broker.port));
     let sender = Sender::start(broker.port);
     fs::write(station.path("state/bundles/cover.csflow"), b"not a bundle").unwrap();
-    let mut daemon = start(&station);
+    let mut daemon = start(&station, &[]);
     subscriber.wait_for("the first product", result_of("part"));
     choose(&sender, "cover", "1");
     let outcome = wait_outcome(&subscriber, "1");
@@ -101,7 +101,7 @@ fn a_product_that_cannot_be_loaded_leaves_everything_as_it_was_and_says_why() {
 fn an_edited_product_file_is_taken_over_without_being_asked() {
     let broker = Mosquitto::start();
     let (station, subscriber) = (station(&broker), Subscriber::start(broker.port));
-    let mut daemon = start(&station);
+    let mut daemon = start(&station, &[]);
     subscriber.wait_for("the first product", result_of("part"));
     // As many editors do it.
     station.write("products/part.toml.new", &format!("bundle = \"part.csflow\"\nthreshold = 7.5\n{PATIENT}"));
@@ -118,7 +118,7 @@ fn a_station_without_a_good_product_answers_its_triggers_and_takes_the_product_w
     let broker = Mosquitto::start();
     let (station, subscriber) = (station(&broker), Subscriber::start(broker.port));
     station.set_bundle(b"not a bundle");
-    let mut daemon = start(&station);
+    let mut daemon = start(&station, &[]);
     let status = subscriber.wait_for("ERROR", |m| m.topic == "plant/status" && m.payload["state"] == "ERROR");
     assert_eq!(status.payload["reasons"][0], "MODEL_FAILED");
     assert!(status.payload["fault"].as_str().unwrap().contains("safetensors"), "{}", status.payload);
@@ -135,7 +135,7 @@ fn every_part_is_judged_by_the_product_of_its_trigger_however_often_that_changes
     let broker = Mosquitto::start();
     let (station, subscriber) = (station(&broker), Subscriber::start(broker.port));
     let (sender, watcher) = (Sender::start(broker.port), Subscriber::start(broker.port));
-    let mut daemon = start(&station);
+    let mut daemon = start(&station, &[]);
     watcher.wait_for("the first product", result_of("part"));
     for number in 1..=switches {
         let product = if number % 2 == 0 { "part" } else { "cover" };
