@@ -86,13 +86,14 @@ impl<'a, D: Disk> Keeper<'a, D> {
         self.health.outbox.beat.beat(now);
         let before = self.outbox.len() as u64;
         self.outbox.save(now);
-        self.recount(before);
-        self.tell();
-        self.lifetime.attend(self.health, now);
         if self.next.is_none() && self.round > 0 {
             let round = self.round;
             self.next = self.outbox.due(now).map(|due| Handed { round, due });
         }
+        // After what is due was looked for: what is found damaged then is gone.
+        self.recount(before);
+        self.tell();
+        self.lifetime.attend(self.health, now);
     }
 
     /// Carries orders out, up to the next [`Self::attend`] in memory.

@@ -313,7 +313,10 @@ fn load_segment(
         }
         at += found.length;
     }
-    Some((segment, scan.found.last().map(|found| found.record.number)))
+    // A record that was acknowledged and is damaged now has used its number all the same: the next one that gets it would
+    // count as acknowledged.
+    let last = scan.found.last().map(|found| found.record.number);
+    Some((segment, last.max(acknowledged.last().copied())))
 }
 
 fn disk_acks(disk: &mut impl Disk, first: u64, length: usize) -> io::Result<BTreeSet<u64>> {

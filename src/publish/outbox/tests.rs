@@ -210,6 +210,23 @@ fn a_damaged_record_costs_itself_and_is_told_once() {
 }
 
 #[test]
+fn the_number_of_a_damaged_record_that_was_acknowledged_is_not_given_again() {
+    let disk = MemoryDisk::default();
+    let mut outbox = open(&disk);
+    keep(&mut outbox, 0..3);
+    outbox.save(at(0));
+    for due in hand_out(&mut outbox) {
+        outbox.acknowledged(due.id);
+    }
+    outbox.save(at(0));
+    let files = disk.clone().list().unwrap();
+    let (name, length) = files.iter().find(|(name, _)| log::number_in(name, ".log").is_some()).unwrap();
+    assert!(disk.damage(name, usize::try_from(*length).unwrap() - 1));
+    keep_and_drop(&disk, 3..4);
+    assert_eq!(seqs(&hand_out(&mut open(&disk))), [3]);
+}
+
+#[test]
 fn a_torn_tail_is_cut_off_and_told() {
     let disk = MemoryDisk::default();
     let mut outbox = open(&disk);
