@@ -1,23 +1,24 @@
 //! What must hold, whatever happens: held against everything that the ledger hears and says.
 
 mod delivery;
+mod judged;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use csflowd::config::camera::Frames;
 use csflowd::frame::{OWN_NUMBERS, Trigger, TriggerKey};
 use csflowd::health::Health;
 use csflowd::ledger::Report;
-use csflowd::verdict::{Decided, Judgement, Outcome, Reason, Verdict};
+use csflowd::verdict::{Decided, Outcome, Reason, Verdict};
 
 use self::delivery::Delivery;
 use self::parts::Parts;
-use super::detector::{self, GUARD_BAND};
-use super::script::{Mode, Script};
+use super::script::{Mode, Script, Shot};
+use super::station::Stop;
 
 /// What a violation says.
 pub(crate) type Checked = Result<(), String>;
@@ -29,6 +30,9 @@ const SLACK: Duration = Duration::from_millis(40);
 const UNDER_WAY: Duration = Duration::from_millis(40);
 const DISTURBED: Duration = Duration::from_millis(500);
 
+/// Of a trigger that comes while nothing is in force.
+const NO_DEADLINE: Duration = Duration::from_secs(1);
+
 macro_rules! hold {
     ($condition:expr, $($text:tt)+) => {
         if !$condition {
@@ -36,7 +40,7 @@ macro_rules! hold {
         }
     };
 }
-use hold;
+pub(crate) use hold;
 
 /// A trigger of this life, as it was opened.
 #[derive(Clone, Debug)]
@@ -55,14 +59,17 @@ struct Opened {
 #[derive(Debug)]
 pub(crate) struct Checks {
     script: Rc<Script>,
+    shots: Arc<[Shot]>,
     pub(crate) delivery: Delivery,
     parts: Parts,
     /// Never goes back, over all lives.
     last_seq: u64,
     // What follows is of one life.
     opened: BTreeMap<TriggerKey, Opened>,
-    /// Generations and since when they hold.
-    generations: Vec<(Duration, usize)>,
+    /// Products and since when they are in force; None while nothing is.
+    products: Vec<(Duration, Option<usize>)>,
+    /// Why the station stops.
+    pub(crate) stop: Option<Stop>,
     /// Pictures that the station was given, by camera and moment.
     shown: BTreeMap<(usize, Duration), usize>,
     /// Commands that the station was given: camera, part, moment.
@@ -83,13 +90,14 @@ pub(crate) fn plc_number(part: usize) -> u32 {
 }
 
 impl Checks {
-    pub(crate) fn new(script: Rc<Script>) -> Self {
+    pub(crate) fn new(script: Rc<Script>, shots: Arc<[Shot]>) -> Self {
         Self {
             delivery: Delivery::default(),
             parts: Parts::new(Rc::clone(&script)),
             last_seq: 0,
             opened: BTreeMap::new(),
-            generations: Vec::new(),
+            products: Vec::new(),
+            stop: None,
             shown: BTreeMap::new(),
             asked: BTreeSet::new(),
             disturbed: None,
@@ -97,15 +105,16 @@ impl Checks {
             judged: 0,
             answered: 0,
             script,
+            shots,
         }
     }
 
     /// A life of the station begins.
-    pub(crate) fn begin(&mut self, generation: usize, now: Duration) {
+    pub(crate) fn begin(&mut self, now: Duration) {
         self.opened.clear();
         self.shown.clear();
         self.asked.clear();
-        self.generations = vec![(now, generation)];
+        (self.products, self.stop) = (vec![(now, None)], None);
         self.late = 0;
         self.disturbed = None;
         self.parts.begin();
@@ -120,8 +129,9 @@ impl Checks {
         self.asked.insert((camera, part, at));
     }
 
-    pub(crate) fn changed(&mut self, generation: usize, now: Duration) {
-        self.generations.push((now, generation));
+    /// From now on triggers are judged by this.
+    pub(crate) fn changed(&mut self, product: Option<usize>, now: Duration) {
+        self.products.push((now, product));
     }
 
     /// What the ledger is told.
@@ -134,7 +144,7 @@ impl Checks {
 
     fn is_opened(&mut self, trigger: &Trigger, now: Duration) -> Checked {
         let (camera, at) = (trigger.key.camera, trigger.captured.mono);
-        let shot = self.shown.get(&(camera, at)).map(|&shot| self.script.shots[shot]);
+        let shot = self.shown.get(&(camera, at)).map(|&shot| self.shots[shot]);
         let part = if trigger.is_numbered_by_plc {
             let is_it = |&&(of, part, sent): &&(usize, usize, Duration)| {
                 of == camera && plc_number(part) == trigger.published_number && sent <= at
@@ -154,14 +164,16 @@ impl Checks {
             hold!(counted == trigger.key.number, "{trigger:?} is not counted");
             shot.and_then(|shot| shot.part)
         };
-        let is_named = trigger.is_numbered_by_plc
-            || matches!(self.script.cameras[camera], Mode::Free { is_named: true });
+        let mode = self.script.cameras[camera];
+        let is_named = trigger.is_numbered_by_plc || mode == Mode::Free { is_named: true };
         let name = part.filter(|_| is_named).map(part_id);
         hold!(trigger.part_id.as_ref().map(|id| id.as_str().to_owned()) == name, "a wrong name: {trigger:?}");
-        let has_its_deadline = |generation: usize| self.script.deadlines[generation] == trigger.deadline;
+        let deadline =
+            |product: Option<usize>| product.map_or(NO_DEADLINE, |product| self.script.deadlines[product]);
         // A command, or a frame that no command names, is a trigger somewhat later only.
-        let by = if matches!(self.script.cameras[camera], Mode::Free { .. }) { at } else { now };
-        hold!(self.in_force(at, by).any(has_its_deadline), "the deadline of another product: {trigger:?}");
+        let by = if mode.rule().is_none() { at } else { now };
+        let has_its_deadline = self.in_force(at, by).any(|product| deadline(product) == trigger.deadline);
+        hold!(has_its_deadline, "the deadline of another product: {trigger:?}");
         let opened = Opened {
             trigger: trigger.clone(),
             part,
@@ -231,133 +243,6 @@ impl Checks {
         }
         self.delivery.decided(verdict, due);
         self.is_rightly_judged(&opened, verdict, now)
-    }
-
-    /// The picture is the trigger's own, and the outcome that of the rules that held.
-    fn is_rightly_judged(&mut self, opened: &Opened, verdict: &Verdict, now: Duration) -> Checked {
-        let Judgement { outcome, score, recipe, .. } = &verdict.judgement;
-        let Some(score) = *score else {
-            hold!(matches!(outcome, Outcome::NotInspected(_)), "no score, and yet {verdict:?}");
-            return self.is_rightly_not_judged(opened, *outcome);
-        };
-        self.judged += 1;
-        let of = |shot: usize| detector::score(self.script.shots[shot].class, shot);
-        let Some((&(_, shown), &shot)) = self.shown.iter().find(|(_, shot)| of(**shot) == Some(score)) else {
-            return Err(format!("a picture that was never shown: {verdict:?}"));
-        };
-        self.is_its_own(opened, shot, shown, now)?;
-        let Some(recipe) = recipe else { return Err(format!("a score without a recipe: {verdict:?}")) };
-        let mut in_force = self.in_force(opened.trigger.captured.mono, opened.by);
-        let generation = in_force.find(|&generation| recipe.product == detector::product(generation));
-        let Some(generation) = generation else {
-            return Err(format!("judged by {}, not by what was in force: {opened:?}", recipe.product));
-        };
-        let threshold = detector::threshold(generation);
-        let expected = if score > threshold {
-            Outcome::Anomalous
-        } else if score <= threshold - GUARD_BAND {
-            Outcome::Good
-        } else {
-            Outcome::Undecidable
-        };
-        hold!(*outcome == expected, "{score} against {threshold} is {expected:?}, not {outcome:?}");
-        Ok(())
-    }
-
-    /// What was in force when a trigger came, between `at` and `by`; at the very moment of a change, both.
-    fn in_force(&self, at: Duration, by: Duration) -> impl Iterator<Item = usize> + '_ {
-        let since = self.generations.iter().rposition(|&(since, _)| since < at).unwrap_or(0);
-        let held = self.generations[since..].iter().take_while(move |&&(since, _)| since <= by);
-        held.map(|&(_, generation)| generation)
-    }
-
-    fn is_its_own(&self, opened: &Opened, shot: usize, shown: Duration, now: Duration) -> Checked {
-        let (picture, captured) = (self.script.shots[shot], opened.trigger.captured.mono);
-        let camera = opened.trigger.key.camera;
-        hold!(picture.camera == camera, "the picture of another camera for {opened:?}");
-        let Mode::Commanded(rule) = self.script.cameras[camera] else {
-            hold!(shown == captured, "the picture of {shown:?} for {opened:?}");
-            return Ok(());
-        };
-        hold!(rule.fits(captured, shown), "the picture of {shown:?} does not fit {opened:?}");
-        let mut fitting = self.fitting(opened);
-        match rule.frames {
-            Frames::Stream => {
-                hold!(fitting.next().is_some_and(|(_, first)| first == shot), "not the first for {opened:?}");
-            }
-            // Two that fit are ambiguous, wherever it is not too late for that.
-            Frames::Pulse => {
-                let other = fitting.find(|&(at, other)| other != shot && at + SLACK < now);
-                hold!(other.is_none(), "{other:?} fits too: {opened:?}, shot {shot}");
-            }
-        }
-        let claims = |other: &&Opened| {
-            let (key, came) = (other.trigger.key, other.trigger.captured.mono);
-            let is_another = key.camera == camera && key != opened.trigger.key;
-            is_another
-                && other.trigger.is_numbered_by_plc
-                && came + SLACK < now
-                && match rule.frames {
-                    Frames::Pulse => rule.fits(came, shown),
-                    Frames::Stream => self.fitting(other).next().is_some_and(|(_, first)| first == shot),
-                }
-        };
-        let other = self.opened.values().find(claims);
-        hold!(other.is_none(), "{other:?} claims the picture too: {opened:?}, shot {shot}");
-        hold!(
-            rule.frames == Frames::Stream || !self.is_strict(captured) || picture.part == opened.part,
-            "the picture of a neighbour, {picture:?}, for {opened:?}"
-        );
-        Ok(())
-    }
-
-    /// Whether no other part was near.
-    fn is_strict(&self, at: Duration) -> bool {
-        self.script.is_spaced && self.disturbed.is_none_or(|disturbed| disturbed + DISTURBED < at)
-    }
-
-    /// Moments and numbers of the pictures that may answer a command.
-    fn fitting(&self, opened: &Opened) -> impl Iterator<Item = (Duration, usize)> {
-        let (camera, came) = (opened.trigger.key.camera, opened.trigger.captured.mono);
-        let rule = match self.script.cameras[camera] {
-            Mode::Commanded(rule) => Some(rule),
-            Mode::Free { .. } => None,
-        };
-        let here = self.shown.range((camera, Duration::ZERO)..=(camera, Duration::MAX));
-        here.map(|(&(_, at), &shot)| (at, shot))
-            .filter(move |&(at, _)| rule.is_some_and(|rule| rule.fits(came, at)))
-    }
-
-    /// Whether a sensor fired the camera a while before, and no command of that moment is known.
-    fn follows_an_orphan(&self, opened: &Opened) -> bool {
-        let (camera, came) = (opened.trigger.key.camera, opened.trigger.captured.mono);
-        let Mode::Commanded(rule) = self.script.cameras[camera] else { return false };
-        let of_camera =
-            self.opened.values().map(|other| &other.trigger).filter(|other| other.key.camera == camera);
-        let commands: Vec<Duration> =
-            of_camera.filter(|other| other.is_numbered_by_plc).map(|other| other.captured.mono).collect();
-        let since = came.saturating_sub(rule.window + Duration::from_millis(1100));
-        rule.frames == Frames::Pulse
-            && self
-                .shown
-                .range((camera, since)..(camera, came))
-                .any(|(&(_, at), _)| !commands.iter().any(|&came| rule.fits(came, at)))
-    }
-
-    fn is_rightly_not_judged(&self, opened: &Opened, outcome: Outcome) -> Checked {
-        if !opened.trigger.is_numbered_by_plc || !self.is_strict(opened.trigger.captured.mono) {
-            return Ok(());
-        }
-        let has_picture = self.fitting(opened).next().is_some();
-        match outcome {
-            Outcome::NotInspected(Reason::NoFrame) => hold!(!has_picture, "a picture was there: {opened:?}"),
-            Outcome::NotInspected(Reason::TriggerAmbiguous) if self.follows_an_orphan(opened) => {}
-            Outcome::NotInspected(Reason::TriggerAmbiguous) => {
-                return Err(format!("nothing is ambiguous about {opened:?}"));
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     /// What the outbox takes of the disk.

@@ -1,75 +1,61 @@
 //! One life of the station: the stages of the daemon, stepped one at a time in place of their threads.
 
+pub(crate) mod changing;
 pub(crate) mod publishing;
 
 use std::collections::VecDeque;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 use csflowd::clock::Clock;
 use csflowd::command::Command;
-use csflowd::frame::{BufferPool, Captured, Frame, Generation, Lease, PartId};
-use csflowd::health::{Active, Health};
+use csflowd::frame::{BufferPool, Captured, Frame, PartId};
+use csflowd::health::Health;
 use csflowd::inference::bench::Bench;
-use csflowd::inference::rules::Rules;
-use csflowd::inference::{Change, Context, Inspector, Notice, Ready};
+use csflowd::inference::{Change, Context};
 use csflowd::intake::Intake;
 use csflowd::intake::commanded::Commanded;
 use csflowd::ledger::book::Book;
-use csflowd::ledger::sequence::{Reserver, Store};
+use csflowd::ledger::sequence::Reserver;
 use csflowd::ledger::{Ledger, Report};
-use csflowd::publish::outbox::disk::Disk;
-use csflowd::publish::outbox::memory::MemoryDisk;
 use csflowd::verdict::Decided;
 
+use self::changing::Changing;
 use self::publishing::Publishing;
 use super::checks::{Checked, part_id};
-use super::detector::{self, Scripted};
-use super::script::{Class, Mode};
+use super::detector;
+use super::script::{Class, Mode, Shot};
 use super::world::{Fixed, World};
 
 /// As the daemon has them.
 const REPORTS: usize = 1024;
 const CAPTURED: usize = 64;
-const NOTICES: usize = 8;
+const CHANGES: usize = 8;
 const IDLE: Duration = Duration::from_millis(500);
+const RETIRE_POLL: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// What has a thread of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Commanded,
+    Supervisor,
     Inference,
     Ledger,
     Publisher,
     Keeper,
 }
 
-pub(crate) const STAGES: [Stage; 5] =
-    [Stage::Commanded, Stage::Inference, Stage::Ledger, Stage::Publisher, Stage::Keeper];
+pub(crate) const STAGES: [Stage; 6] =
+    [Stage::Commanded, Stage::Supervisor, Stage::Inference, Stage::Ledger, Stage::Publisher, Stage::Keeper];
 
-/// The verdict counter on the simulated disk.
-#[derive(Debug)]
-pub(crate) struct SimStore(pub(crate) MemoryDisk);
-
-impl Store for SimStore {
-    fn read(&mut self) -> std::io::Result<Option<String>> {
-        match self.0.read("seq", 0, 100) {
-            Ok(bytes) => Ok(Some(String::from_utf8(bytes).unwrap())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn write(&mut self, text: &str) -> std::io::Result<()> {
-        self.0.replace("seq", text.as_bytes())
-    }
-
-    fn path(&self) -> &Path {
-        Path::new("seq")
-    }
+/// Why the station stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    BySignal,
+    /// They have ended by themselves.
+    OfCameras,
+    DeviceLost,
 }
 
 type Queue<T> = (Sender<T>, Receiver<T>);
@@ -80,8 +66,8 @@ pub(crate) struct Life<'a> {
     pool: BufferPool,
     /// Not before this does a stage go on.
     free_at: [Duration; STAGES.len()],
-    /// Since when.
-    pub(crate) stopping: Option<Duration>,
+    /// Since when, and why.
+    pub(crate) stopping: Option<(Duration, Stop)>,
 
     direct: Vec<Option<Intake<'a>>>,
     commanded: Commanded<'a>,
@@ -90,14 +76,13 @@ pub(crate) struct Life<'a> {
 
     bench: Bench<'a>,
     frames: Receiver<Frame>,
-    changes: Queue<Change>,
-    notices: Receiver<Notice>,
+    changes: Receiver<Change>,
     /// Of another generation than the batch before it.
     held: Option<Frame>,
-    /// Changes so far.
-    changed: u64,
     /// When the batch is judged, or the thread looks round.
     done_at: Duration,
+    /// When it looks whether the last frame of a former product is judged.
+    retire_at: Duration,
 
     reports: Queue<Report>,
     ledger: Option<Ledger<'a>>,
@@ -106,17 +91,18 @@ pub(crate) struct Life<'a> {
     /// No room was left for these.
     undelivered: VecDeque<Decided>,
 
+    pub(crate) changing: Changing,
     publishing: Publishing<'a>,
 }
 
 impl<'a> Life<'a> {
     pub(crate) fn start(
         fixed: &'a Fixed,
-        world: &World,
+        world: &mut World,
         (health, triggers): (&'a Health, Receiver<Command>),
         (book, reserver): (Book, Reserver),
         publishing: Publishing<'a>,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let script = &*fixed.script;
         let reports = bounded(REPORTS);
         let (frames_in, frames) = bounded(script.frame_queue);
@@ -124,30 +110,26 @@ impl<'a> Life<'a> {
         for (camera, mode) in script.cameras.iter().enumerate() {
             let id = health.cameras[camera].id.clone();
             let intake = Intake::new(camera, id, None, health, reports.0.clone(), frames_in.clone());
-            match *mode {
-                Mode::Free { .. } => direct.push(Some(intake)),
-                Mode::Commanded(rule) => {
-                    commanded.add(camera, intake, rule);
-                    direct.push(None);
-                }
+            if let Some(rule) = mode.rule() {
+                commanded.add(camera, intake, rule);
+                direct.push(None);
+            } else {
+                direct.push(Some(intake));
             }
         }
-        let classes = script.shots.iter().map(|shot| shot.class).collect();
         let now = fixed.clock.mono();
-        let (notices_in, notices) = bounded(NOTICES);
-        let mut bench = Bench::new(Context {
+        let (changes_in, changes) = bounded(CHANGES);
+        let (notices_in, notices) = bounded(CHANGES);
+        let bench = Bench::new(Context {
             notices: notices_in,
             reports: reports.0.clone(),
             health,
             clock: &fixed.clock,
             hangs_at: None,
         });
-        let rules = detector::rules(world.generation, script.deadlines[world.generation]);
-        let active = active(0, world.generation, &rules, script.deadlines[world.generation]);
-        let inspector = Inspector::new(Box::new(Scripted(classes)), rules).unwrap();
-        let ready = Box::new(Ready::Inspector(inspector));
-        bench.take_over(Change::Install { active, ready }).unwrap();
-        Self {
+        let mut changing = Changing::new(script.may_gap, changes_in, notices);
+        changing.begin(fixed, world)?;
+        Ok(Self {
             fixed,
             health,
             pool: BufferPool::new(script.frame_queue + script.batch_max + 2, 4),
@@ -159,54 +141,49 @@ impl<'a> Life<'a> {
             shots: bounded(CAPTURED),
             bench,
             frames,
-            changes: bounded(1),
-            notices,
+            changes,
             held: None,
-            changed: 0,
             done_at: now,
+            retire_at: now,
             reports,
-            ledger: Some(Ledger::new(book, &script.groups, health)),
+            ledger: Some(Ledger::new(book, &fixed.groups, health)),
             reserver: Some(reserver),
             look_at: now,
             undelivered: VecDeque::new(),
+            changing,
             publishing,
-        }
+        })
     }
 
-    /// A camera delivers.
-    pub(crate) fn frame(&mut self, shot: usize) {
-        let picture = self.fixed.script.shots[shot];
-        let (camera, named) = match self.fixed.script.cameras[picture.camera] {
-            Mode::Free { is_named } => (picture.camera, picture.part.filter(|_| is_named)),
-            Mode::Commanded(_) => (picture.camera, None),
-        };
-        let image = match picture.class {
+    /// A camera delivers the picture of this number.
+    pub(crate) fn frame(&mut self, number: usize, shot: Shot) {
+        let is_named = self.fixed.script.cameras[shot.camera] == Mode::Free { is_named: true };
+        let named = shot.part.filter(|_| is_named);
+        let image = match shot.class {
             Class::Damaged => Err("damaged".into()),
-            _ => Ok(detector::picture(shot, &self.pool)),
+            _ => Ok(detector::picture(number, &self.pool)),
         };
         let captured = Captured { at: self.fixed.clock.now(), part_id: named.map(name), image };
-        match &mut self.direct[camera] {
+        match &mut self.direct[shot.camera] {
             Some(intake) => intake.take(captured),
-            None => self.shots.0.try_send((camera, captured)).expect("the thread takes them at once"),
+            None => self.shots.0.try_send((shot.camera, captured)).expect("the thread takes them at once"),
         }
     }
 
-    /// New settings; false if there is no room for them yet.
-    pub(crate) fn change(&mut self, generation: usize) -> bool {
-        let deadline = self.fixed.script.deadlines[generation];
-        let rules = detector::rules(generation, deadline);
-        let active = active(self.changed + 1, generation, &rules, deadline);
-        let change = Change::Install { active, ready: Box::new(Ready::Rules(rules)) };
-        let is_sent = self.changes.0.try_send(change).is_ok();
-        self.changed += u64::from(is_sent);
-        is_sent
-    }
-
-    pub(crate) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self, why: Stop) {
         if self.stopping.is_none() {
-            self.stopping = Some(self.fixed.clock.mono());
+            self.stopping = Some((self.fixed.clock.mono(), why));
             self.direct.iter_mut().for_each(|intake| *intake = None);
             self.commanded.abandon();
+        }
+    }
+
+    /// Whether the supervisor still listens: it lets go of all when it stops, and until then of nothing.
+    fn is_supervised(&self) -> bool {
+        match self.stopping {
+            None => true,
+            Some((_, Stop::OfCameras)) => self.ledger.is_some(),
+            Some((_, Stop::BySignal | Stop::DeviceLost)) => false,
         }
     }
 
@@ -214,13 +191,17 @@ impl<'a> Life<'a> {
     pub(crate) fn is_calm(&self) -> bool {
         let open = self.ledger.as_ref().and_then(Ledger::next_deadline);
         // What is judged too late is told all the same, and what a disk that hangs has in hand goes out later.
-        let is_judging = self.bench.in_hand() > 0 || self.held.is_some() || !self.frames.is_empty();
+        let is_judging = self.bench.in_hand() > 0
+            || self.held.is_some()
+            || !self.frames.is_empty()
+            || self.bench.is_retiring();
         let is_writing = self.free_at[Stage::Keeper as usize] > self.fixed.clock.mono() + IDLE;
         !is_judging
             && !is_writing
             && self.reports.1.is_empty()
             && open.is_none()
             && self.commanded.next_expiry().is_none()
+            && self.changing.is_calm(self.health)
             && self.publishing.is_calm(self.health)
     }
 
@@ -239,12 +220,14 @@ impl<'a> Life<'a> {
             Stage::Commanded if self.stopping.is_some() => None,
             Stage::Commanded if !self.triggers.is_empty() || !self.shots.1.is_empty() => Some(now),
             Stage::Commanded => self.commanded.next_expiry(),
+            Stage::Supervisor => self.is_supervised().then(|| self.changing.next_at(now)),
             Stage::Inference if self.bench.in_hand() > 0 => Some(self.done_at),
             Stage::Inference
-                if self.held.is_some() || !self.frames.is_empty() || !self.changes.1.is_empty() =>
+                if self.held.is_some() || !self.frames.is_empty() || !self.changes.is_empty() =>
             {
                 Some(now)
             }
+            Stage::Inference if self.bench.is_retiring() => Some(self.done_at.min(self.retire_at)),
             Stage::Inference => Some(self.done_at),
             Stage::Ledger if self.ledger.is_none() => None,
             Stage::Ledger if !self.undelivered.is_empty() || !self.reports.1.is_empty() => Some(now),
@@ -265,6 +248,7 @@ impl<'a> Life<'a> {
         let mut busy = world.while_busy();
         match stage {
             Stage::Commanded => self.step_commanded(world),
+            Stage::Supervisor => self.changing.step(self.fixed, world)?,
             Stage::Inference => self.step_inference(world),
             Stage::Ledger => {
                 self.step_ledger(world)?;
@@ -307,20 +291,25 @@ impl<'a> Life<'a> {
             if self.bench.judge().is_err() {
                 self.frames = never();
                 self.held = None;
-                self.stop();
+                self.stop(Stop::DeviceLost);
+                self.stopping = Some((now, Stop::DeviceLost));
             }
             self.bench.retire();
             self.done_at = now;
             return;
         }
-        if self.stopping.is_some_and(|since| now >= since + LAST_LOOK) {
+        let is_late = |(since, why)| why == Stop::BySignal && now >= since + LAST_LOOK;
+        if self.stopping.is_some_and(is_late) {
             while self.frames.try_recv().is_ok() {}
             self.held = None;
         }
-        while let Ok(change) = self.changes.1.try_recv() {
+        // Now and then frames come first.
+        while world.is(0.8)
+            && let Ok(change) = self.changes.try_recv()
+        {
             self.bench.take_over(change).unwrap();
-            let active = self.health.model.active().unwrap();
-            world.checks.changed(detector::generation(&active.recipe.product), now);
+            let active = self.health.model.active();
+            world.checks.changed(active.map(|active| detector::number(&active.recipe.product)), now);
         }
         let first = self.held.take().or_else(|| self.frames.try_recv().ok());
         self.held = first.and_then(|frame| self.bench.add(frame));
@@ -331,7 +320,7 @@ impl<'a> Life<'a> {
             self.held = self.bench.add(frame);
         }
         self.bench.retire();
-        while self.notices.try_recv().is_ok() {}
+        self.retire_at = now + RETIRE_POLL;
         self.done_at = now + if self.bench.in_hand() == 0 { IDLE } else { world.judging() };
     }
 
@@ -349,6 +338,7 @@ impl<'a> Life<'a> {
         let Some(ledger) = &mut self.ledger else { return Ok(()) };
         self.health.ledger.beat(now);
         self.look_at = now.mono + IDLE;
+        world.checks.stop = self.stopping.map(|(_, why)| why);
         if self.undelivered.is_empty() {
             if let Ok(report) = self.reports.1.try_recv() {
                 world.checks.reported(&report, now.mono)?;
@@ -381,12 +371,6 @@ impl<'a> Life<'a> {
         }
         Ok(())
     }
-}
-
-/// The `count`-th change is to the rules of this generation.
-fn active(count: u64, generation: usize, rules: &Rules, deadline: Duration) -> Active {
-    let number = Generation(count * 16 + u64::try_from(generation).unwrap());
-    Active { lease: Lease::new(number), recipe: Arc::clone(&rules.recipe), deadline }
 }
 
 fn name(part: usize) -> PartId {

@@ -1,12 +1,15 @@
 //! What surrounds the station, and the order in which things happen.
 
+mod acts;
+
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
+use csflowd::config::group::Group;
 use csflowd::config::mqtt::Mqtt;
 use csflowd::config::outbox::Outbox;
 use csflowd::events::Events;
@@ -21,11 +24,12 @@ use csflowd::publish::payload::Origin;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use super::checks::{Checked, Checks, part_id, plc_number};
+use super::checks::{Checked, Checks};
 use super::detector;
-use super::script::{Act, End, Mode, Script};
+use super::script::{Act, End, Loading, Script, Shot};
 use super::station::publishing::Publishing;
-use super::station::{Life, STAGES, SimStore};
+use super::station::{Life, STAGES, Stop};
+use super::store::SimStore;
 use super::time::SimClock;
 use super::wire::SimBroker;
 
@@ -45,6 +49,8 @@ const MOST_STEPS: u64 = 1_000_000;
 /// What does not change in a run.
 pub(crate) struct Fixed {
     pub(crate) script: Rc<Script>,
+    pub(crate) shots: Arc<[Shot]>,
+    pub(crate) groups: Vec<Group>,
     pub(crate) clock: SimClock,
 }
 
@@ -56,10 +62,14 @@ pub(crate) struct World {
     pub(crate) outbox_disk: MemoryDisk,
     pub(crate) checks: Checks,
     acts: VecDeque<(Duration, Act)>,
-    /// Of the settings on disk.
-    pub(crate) generation: usize,
-    /// Settings that inference had no room for.
-    waiting: Option<usize>,
+    /// Pictures so far.
+    frames: usize,
+    /// The product that a station begins with.
+    pub(crate) product: usize,
+    /// How products are made ready, and how long it takes.
+    pub(crate) loads: (Loading, Duration),
+    /// For two networks.
+    pub(crate) has_room: bool,
     pace: Duration,
     hang: Duration,
     /// So long the next write takes.
@@ -85,19 +95,26 @@ pub(crate) struct Seen {
     pub(crate) steps: u64,
 }
 
-/// Plays what the seed draws, or tells what did not hold.
-pub(crate) fn run(seed: u64) -> Result<Seen, String> {
-    let fixed = Fixed { script: Rc::new(Script::draw(seed)), clock: SimClock::default() };
-    let mut rng = Pcg64::seed_from_u64(seed.wrapping_add(1 << 63));
+/// Plays a script, or tells what did not hold.
+pub(crate) fn run(script: &Script) -> Result<Seen, String> {
+    let fixed = Fixed {
+        script: Rc::new(script.clone()),
+        shots: script.shots().into(),
+        groups: script.groups(),
+        clock: SimClock::default(),
+    };
+    let mut rng = Pcg64::seed_from_u64(script.chance);
     let mut world = World {
         broker: SimBroker::new(fixed.clock.clone(), Pcg64::from_rng(&mut rng)),
         rng,
         state_disk: MemoryDisk::default(),
         outbox_disk: MemoryDisk::default(),
-        checks: Checks::new(Rc::clone(&fixed.script)),
+        checks: Checks::new(Rc::clone(&fixed.script), Arc::clone(&fixed.shots)),
         acts: fixed.script.acts.iter().copied().collect(),
-        generation: 0,
-        waiting: None,
+        frames: 0,
+        product: 0,
+        loads: (Loading::Works, Duration::ZERO),
+        has_room: true,
         pace: Duration::ZERO,
         hang: Duration::ZERO,
         disk_hangs: Duration::ZERO,
@@ -165,12 +182,12 @@ impl World {
         let (told_in, told) = bounded(EVENTS);
         let events = Events::new(told_in, &fixed.clock, &health);
         let boot_id = format!("boot-{}", seen.lives);
-        let product = detector::product(self.generation);
+        let product = detector::name(self.product);
         let origin =
             Origin { station: "cell", product: &product, boot_id: &boot_id, config_sha256: "c0ffee" };
         let (triggers_in, triggers) = bounded(TRIGGERS);
         let (orders_in, _orders) = bounded(1);
-        let is_commanded = |camera: &usize| matches!(fixed.script.cameras[*camera], Mode::Commanded(_));
+        let is_commanded = |camera: &usize| fixed.script.cameras[*camera].rule().is_some();
         let triggered: Vec<CameraId> =
             (0..fixed.script.cameras.len()).filter(is_commanded).map(camera_id).collect();
         let desk = Desk {
@@ -189,13 +206,12 @@ impl World {
             events,
             desk: Some(desk),
         };
-        self.waiting = None;
         self.hang = Duration::ZERO;
         let given_before = self.broker.verdicts();
-        self.checks.begin(self.generation, fixed.clock.mono());
+        self.checks.begin(fixed.clock.mono());
         let publishing = Publishing::start(fixed, self, &station, told);
         let book = Book::new(sequence);
-        let mut life = Life::start(fixed, self, (&health, triggers), (book, reserver), publishing);
+        let mut life = Life::start(fixed, self, (&health, triggers), (book, reserver), publishing)?;
         let ended = self.until_its_end(fixed, &mut life, seen)?;
         self.checks.delivery.ended(&health);
         if life.is_over() {
@@ -219,10 +235,11 @@ impl World {
             if self.acts.is_empty() && life.stopping.is_none() {
                 let by = *settle_by.get_or_insert_with(|| self.mend(fixed));
                 if life.is_calm() {
-                    life.stop();
+                    life.changing.is_at_rest()?;
+                    life.stop(Stop::BySignal);
                     restart_after = None;
                 } else if fixed.clock.mono() > by {
-                    return Err("results are not delivered though nothing is wrong any more".into());
+                    return Err("it does not come to rest though nothing is wrong any more".into());
                 }
             }
             seen.steps += 1;
@@ -243,7 +260,11 @@ impl World {
                     if let Some(ended) = self.act(fixed, Some(&mut *life)) {
                         match ended {
                             (End::Stop, away) if !life.is_hung() => {
-                                life.stop();
+                                life.stop(Stop::BySignal);
+                                restart_after = Some(away);
+                            }
+                            (End::OfCameras, away) if !life.is_hung() => {
+                                life.stop(Stop::OfCameras);
                                 restart_after = Some(away);
                             }
                             (how, away) => return Ok(self.die(how, away)),
@@ -251,11 +272,6 @@ impl World {
                     }
                 }
                 _ => self.broker_step()?,
-            }
-            if let Some(generation) = self.waiting.filter(|_| life.stopping.is_none())
-                && life.change(generation)
-            {
-                self.waiting = None;
             }
         }
     }
@@ -295,84 +311,6 @@ impl World {
                 self.broker_step()?;
             }
         }
-    }
-
-    /// The next of the acts; it may be the end of this life.
-    fn act(&mut self, fixed: &Fixed, life: Option<&mut Life<'_>>) -> Option<(End, Duration)> {
-        let now = fixed.clock.mono();
-        let (_, act) = self.acts.pop_front()?;
-        let life = life.filter(|life| life.stopping.is_none());
-        match act {
-            Act::Frame(shot) => {
-                if let Some(life) = life {
-                    self.checks.shown(fixed.script.shots[shot].camera, now, shot);
-                    life.frame(shot);
-                }
-            }
-            Act::Ask { camera, part } => self.ask(fixed, camera, part),
-            Act::Junk => {
-                let junk: [&[u8]; 4] = [b"{", b"{\"part\":7}", b"{\"camera\":\"nobody\"}", b""];
-                let payload = junk[self.rng.random_range(0..junk.len())];
-                let leaf = if payload.is_empty() { "unknown" } else { "trigger" };
-                self.broker.publish(&format!("cell/cmd/{leaf}"), payload.into());
-            }
-            Act::Pace(pace) => self.pace = pace,
-            Act::Hang(hang) => self.hang = hang,
-            Act::DiskHangs(long) => self.disk_hangs = long,
-            Act::DiskFull(is_full) => {
-                let kind = is_full.then_some(ErrorKind::StorageFull);
-                self.state_disk.fail_writes(kind);
-                self.outbox_disk.fail_writes(kind);
-            }
-            Act::DiskRoom(bytes) => {
-                let capacity = bytes.checked_add(self.outbox_disk.used());
-                self.outbox_disk.set_capacity(capacity);
-            }
-            Act::DiskReadsFail(fail) => {
-                self.outbox_disk.fail_reads(fail.then_some(ErrorKind::Other));
-                self.checks.delivery.is_disordered |= fail;
-            }
-            Act::DiskTears(bytes) => self.outbox_disk.tear_next(bytes),
-            Act::BrokerGone { forgets } => self.broker.go(forgets),
-            Act::BrokerBack => self.broker.come_back(),
-            Act::Cut { noticed_after } => self.broker.cut(noticed_after),
-            Act::BrokerMute(is_mute) => self.broker.set_mute(is_mute),
-            Act::ClockStep(by_ms) => fixed.clock.step_utc(by_ms),
-            Act::Rules(generation) => {
-                self.generation = generation;
-                self.waiting = Some(generation);
-            }
-            Act::End { how, away } => return life.map(|_| (how, away)),
-        }
-        None
-    }
-
-    /// The PLC sends a command, with an id because it may come twice.
-    fn ask(&mut self, fixed: &Fixed, camera: Option<usize>, part: usize) {
-        let cameras = 0..fixed.script.cameras.len();
-        for camera in cameras.filter(|&of| camera.is_none_or(|camera| camera == of)) {
-            self.checks.asked(camera, part, fixed.clock.mono());
-        }
-        let (name, number) = (part_id(part), plc_number(part));
-        let (at, id) = match camera {
-            Some(camera) => (format!(r#""camera":"{}","#, camera_id(camera)), format!("{part}-{camera}")),
-            None => (String::new(), format!("{part}")),
-        };
-        let payload = format!(r#"{{{at}"part":"{name}","trig":{number},"id":"{id}"}}"#);
-        self.broker.publish("cell/cmd/trigger", payload.into_bytes());
-    }
-
-    /// Nothing is wrong any more. When all must be delivered.
-    fn mend(&mut self, fixed: &Fixed) -> Duration {
-        (self.hang, self.disk_hangs) = (Duration::ZERO, Duration::ZERO);
-        self.broker.come_back();
-        self.broker.set_mute(false);
-        for disk in [&self.state_disk, &self.outbox_disk] {
-            disk.fail_writes(None);
-            disk.fail_reads(None);
-            disk.set_capacity(None);
-        }
-        fixed.clock.mono() + SETTLED
     }
 }
 

@@ -47,7 +47,7 @@ impl Parts {
     }
 
     pub(crate) fn opened(&mut self, trigger: &Trigger, part: Option<usize>) {
-        if self.script.groups.iter().any(|group| group.cameras.contains(&trigger.key.camera)) {
+        if self.script.views.contains(&trigger.key.camera) {
             let view = View { part, opened: trigger.captured.mono, answer: None };
             self.views.insert(trigger.key, view);
         }
@@ -75,7 +75,7 @@ impl Parts {
             "part {part} at {now:?}: {:?} but {verdict:?}",
             views().collect::<Vec<_>>()
         );
-        let of = self.script.groups[0].cameras.len();
+        let of = self.script.views.len();
         hold!(
             verdict.outcome != Outcome::Good || is(Outcome::Good) == of && views().count() == of,
             "part {part} is good, but {:?}",

@@ -219,7 +219,13 @@ impl<'a> Publishing<'a> {
                 self.handed.0.try_send(handed).expect("there is room");
             }
         } else if !self.orders.is_empty() {
-            keeper.take(self.orders.try_iter().take(GROUP));
+            let orders: Vec<Order> = self.orders.try_iter().take(GROUP).collect();
+            for order in &orders {
+                if let Order::Keep(entry) = order {
+                    world.checks.delivery.kept(entry)?;
+                }
+            }
+            keeper.take(orders);
         } else if self.publisher.is_none() {
             keeper.finish(now);
             return Ok(());
