@@ -63,9 +63,9 @@ struct Segment {
 }
 
 impl Segment {
-    /// With room for every acknowledgement.
+    /// With room for every acknowledgement that is still to be written: one that was damaged comes a second time.
     fn bytes(&self) -> u64 {
-        self.length + self.acks.max(self.records * ACK as u64)
+        self.length + self.acks + (self.open + self.unwritten.len() as u64) * ACK as u64
     }
 
     fn takes_more(&self, segment_bytes: u64) -> bool {

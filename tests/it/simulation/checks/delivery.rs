@@ -65,8 +65,9 @@ pub(crate) struct Delivery {
     given_up: u64,
     /// Ends of files that were cut off.
     torn: u64,
-    /// Bits that flipped on disk.
+    /// Bits that flipped on disk, and those of them in acknowledgements.
     pub(crate) damaged: u64,
+    pub(crate) damaged_acks: u64,
     pub(crate) repeats: u64,
 }
 
@@ -210,8 +211,8 @@ impl Delivery {
             .filter(|(_, kept)| kept.is_owed && kept.arrived == 0)
             .map(|(name, _)| *name)
             .collect();
-        // A damaged record at the end of a file cannot be told from a torn one: it is cut off and counted as that.
-        let counted = self.given_up + self.torn.min(self.damaged);
+        // Damaged records at the end of a file cannot be told from torn ones: they are cut off and counted as that.
+        let counted = self.given_up + if self.torn > 0 { self.damaged } else { 0 };
         hold!(
             missing.len() as u64 <= counted,
             "{} results are missing, {counted} counted: {missing:?}",

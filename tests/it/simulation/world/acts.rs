@@ -77,7 +77,9 @@ impl World {
         let files: Vec<_> = files.iter().filter(|(_, length)| *length > 0).collect();
         if let Some((name, length)) = files.get(file % files.len().max(1)) {
             let at = at % usize::try_from(*length).unwrap();
-            self.checks.delivery.damaged += u64::from(self.outbox_disk.damage(name, at));
+            let is_damaged = u64::from(self.outbox_disk.damage(name, at));
+            self.checks.delivery.damaged += is_damaged;
+            self.checks.delivery.damaged_acks += is_damaged * u64::from(name.strip_suffix(".ack").is_some());
         }
     }
 
