@@ -9,7 +9,7 @@ use crate::mosquitto::subscriber::{Message, Subscriber};
 fn station(port: u16, rates_hz: [f64; 2], side_images: &str) -> Station {
     let camera = |id: &str, folder: &str, rate_hz: f64| {
         format!(
-            "[[camera]]\nid = \"{id}\"\npipeline = \"files.launch\"\ntrigger = \"command\"\nwindow_ms = 2000\n\
+            "[[camera]]\nid = \"{id}\"\npipeline = \"files.launch\"\ntrigger = \"command\"\nwindow_ms = 5000\n\
              stall_s = 60\n[camera.source]\nkind = \"files\"\nfolder = \"{folder}\"\nrate_hz = {rate_hz}\nrepeat = true\n"
         )
     };
