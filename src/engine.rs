@@ -120,6 +120,8 @@ pub trait Detector {
 pub struct How {
     pub device: Device,
     pub precision: Precision,
+    /// Of the CPU, for one picture.
+    pub threads: i32,
     /// What a coarser precision must not make a difference to.
     pub judge: Judge,
 }
@@ -149,7 +151,8 @@ impl Engine {
         let network = guard::catch(|| bundle.network(device)).map_err(failed)??;
         let mut engine = Self::around(network, bundle.manifest.preprocess.clone(), device_name.clone());
         for (index, &computed) in candidates.iter().enumerate() {
-            let tried = engine.turn_to(computed).and_then(|()| engine.self_test(bundle, &how.judge));
+            let tried =
+                engine.turn_to(computed, how.threads).and_then(|()| engine.self_test(bundle, &how.judge));
             match tried {
                 Ok(()) => break,
                 Err(LoadError::Precision(refused)) if index + 1 < candidates.len() => {
@@ -165,7 +168,7 @@ impl Engine {
     /// An engine around a network that was just trained, which it keeps. In f32.
     pub fn new(network: Network, preprocess: Preprocess, device_name: String) -> Self {
         let mut engine = Self::around(network, preprocess, device_name);
-        engine.turn_to(Computed::F32).expect("f32 is always to be had");
+        engine.turn_to(Computed::F32, threads::count()).expect("f32 is always to be had");
         engine
     }
 
@@ -184,7 +187,7 @@ impl Engine {
             network.load_backbone(&weights).map_err(BundleError::from)?;
         }
         let mut engine = Self::around(network, Preprocess::known(), device_name);
-        engine.turn_to(candidates[0])?;
+        engine.turn_to(candidates[0], threads::count())?;
         engine.runner.release();
         Ok(engine)
     }
@@ -205,8 +208,8 @@ impl Engine {
     }
 
     /// The fastest that computes in this precision. In f32 the plain network always does.
-    fn turn_to(&mut self, computed: Computed) -> Result<(), LoadError> {
-        match (self.runner.fuse(computed), computed) {
+    fn turn_to(&mut self, computed: Computed, threads: i32) -> Result<(), LoadError> {
+        match (self.runner.fuse(computed, threads), computed) {
             (Ok(()), _) => {}
             (Err(cause), Computed::F32) => self.notes.push(format!("the plain network runs: {cause}")),
             (Err(cause), Computed::Bf16) => return Err(PrecisionError::NoBf16 { cause }.into()),

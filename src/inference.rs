@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use crate::clock::Clock;
 use crate::config;
 use crate::config::product::Product;
-use crate::engine::{Detector, Engine, EngineError, How, LoadError};
+use crate::engine::{Detector, Engine, EngineError, How, LoadError, threads};
 use crate::frame::{Frame, Generation};
 use crate::health::{Active, Health};
 use crate::inference::bench::Bench;
@@ -75,7 +75,12 @@ impl Inspector {
         let bundle = Bundle::read(&product.bundle)?;
         let calibrated_roi = CalibratedRoi::of(&bundle.manifest);
         let judge = Limits::new(Some(product), &bundle.manifest.calibration, &calibrated_roi)?.judge;
-        let how = How { device: settings.device, precision: settings.precision, judge };
+        let how = How {
+            device: settings.device,
+            precision: settings.precision,
+            threads: settings.threads.unwrap_or_else(threads::beside_cameras),
+            judge,
+        };
         let engine = Engine::load(&bundle, how)?;
         let notes = engine.notes().to_vec();
         let origin = Recipe {

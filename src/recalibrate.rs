@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::engine::{Device, Precision};
 use crate::config::product::Product;
 use crate::dataset;
-use crate::engine::{Detector, Engine, How};
+use crate::engine::{Detector, Engine, How, threads};
 use crate::model::bundle::manifest::Manifest;
 use crate::model::bundle::roi::CalibratedRoi;
 use crate::model::bundle::{Bundle, destination, writing};
@@ -130,7 +130,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
 
 /// In the precision in which the parts that are there were judged.
 fn how(device: Device, before: &Calibration) -> How {
-    How { device, precision: Precision::F32, judge: before.judge() }
+    How { device, precision: Precision::F32, threads: threads::count(), judge: before.judge() }
 }
 
 /// What the bundle's network says of `pictures`, one at a time, as the daemon judges them; and what computed it.

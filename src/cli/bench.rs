@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
-    /// auto, f32 or bf16
+    /// auto as a station has it, f32 or bf16
     #[arg(long, default_value = "auto")]
     precision: Precision,
     /// CPU threads [default: all cores]
@@ -79,7 +79,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let bundle = Bundle::read(file)?;
         let calibration = &bundle.manifest.calibration;
         let (device, precision) = (arguments.device, arguments.precision);
-        let engine = Engine::load(&bundle, How { device, precision, judge: calibration.judge() })?;
+        let engine = Engine::load(
+            &bundle,
+            How { device, precision, threads: engine::threads::count(), judge: calibration.judge() },
+        )?;
         let rule = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
         (file.display().to_string(), engine, calibration.judge(), rule)
     } else {

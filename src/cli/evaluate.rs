@@ -77,8 +77,8 @@ pub(super) struct Arguments {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
-    /// auto, f32 or bf16
-    #[arg(long, default_value = "auto")]
+    /// f32, in which bundles are calibrated, bf16, or auto as a station has it
+    #[arg(long, default_value = "f32")]
     precision: Precision,
     /// Write a report for people into this folder: one page, index.html, that needs nothing but itself and prints
     /// well. It replaces the one that is there

@@ -24,8 +24,8 @@ pub(super) struct Arguments {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
-    /// auto, f32 or bf16
-    #[arg(long, default_value = "auto")]
+    /// f32, in which bundles are calibrated, bf16, or auto as a station has it
+    #[arg(long, default_value = "f32")]
     precision: Precision,
     /// Write each image with its anomaly map and regions into this folder; what lies outside the ROI is darkened
     #[arg(long, value_name = "DIR")]

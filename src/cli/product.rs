@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::config::engine::{Device, Precision};
 use crate::config::product::{self, Product};
-use crate::engine::{Detector, Engine, How};
+use crate::engine::{Detector, Engine, How, threads};
 use crate::inference::rules::Limits;
 use crate::model::bundle::Bundle;
 use crate::model::bundle::roi::CalibratedRoi;
@@ -47,7 +47,7 @@ impl ProductFile {
         let calibrated = CalibratedRoi::of(&bundle.manifest);
         let limits = Limits::new(product.as_ref(), &bundle.manifest.calibration, &calibrated)?;
         let roi = product.as_ref().and_then(|product| product.roi.as_deref());
-        let how = How { device, precision, judge: limits.judge };
+        let how = How { device, precision, threads: threads::count(), judge: limits.judge };
         let mut engine = Engine::load(&bundle, how)?;
         engine.set_roi(roi)?;
         if let Some(roi) = roi {

@@ -6,6 +6,7 @@ use crate::engine::EngineError;
 use crate::engine::fused::Trunks;
 use crate::engine::guard;
 use crate::engine::runner::rewritten;
+use crate::engine::threads;
 use crate::model::Scales;
 use crate::model::network::Network;
 
@@ -18,7 +19,7 @@ pub struct Extractor<'a> {
 
 impl<'a> Extractor<'a> {
     pub fn new(network: &'a Network) -> Self {
-        match rewritten(network, || Trunks::new(network, tch::Kind::Float)) {
+        match rewritten(network, || Trunks::new(network, tch::Kind::Float, threads::count())) {
             Ok(trunks) => Self { network, trunks, note: None },
             Err(cause) => {
                 Self { network, trunks: None, note: Some(format!("the plain network runs: {cause}")) }

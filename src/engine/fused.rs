@@ -9,9 +9,11 @@
 //! - convolutions of a subnet that share an output are one, as far as they share a stride;
 //! - activations, and the sums of skips, are fused into the convolution before them.
 //!
-//! Convolutions are oneDNN's, on weights that are packed once for one picture: several go through one after another. So a
-//! picture's score does not hang on what it is judged together with.
+//! Convolutions are oneDNN's, on weights that are packed once for one picture and a number of threads: several pictures go
+//! through one after another, with the threads that the weights are packed for, whoever asks. So a picture's score hangs
+//! neither on what it is judged together with nor on the thread that judges.
 
+mod aside;
 mod convolution;
 mod flow;
 mod parameters;
@@ -20,10 +22,12 @@ mod trunk;
 
 use tch::{Kind, TchError, Tensor};
 
+use crate::engine::fused::aside::Aside;
 use crate::engine::fused::convolution::channels_last;
 use crate::engine::fused::flow::Flow;
 use crate::engine::fused::parameters::Parameters;
 use crate::engine::fused::trunk::Trunk;
+use crate::engine::threads;
 use crate::model::Scales;
 use crate::model::features::Features;
 use crate::model::network::Network;
@@ -34,22 +38,33 @@ use crate::model::pyramid::pyramid;
 pub struct Fused {
     trunks: Trunks,
     flow: Flow,
+    /// Of the flow.
+    threads: i32,
 }
 
 /// The backbone alone.
 #[derive(Debug)]
 pub struct Trunks {
-    /// One for each size of picture, the largest first.
-    each: Vec<Trunk>,
+    largest: Trunk,
+    /// Has those for the smaller copies of the picture, if the network looks at any.
+    others: Option<Aside>,
+    /// How many there are in all.
+    pictures: usize,
     precision: Kind,
+    threads: Shares,
 }
 
 impl Fused {
-    /// Rewrites a network that is on the CPU. `precision`, f32 or bf16, is that of the backbone and of the flow's
-    /// convolutions; the rest is in f32.
-    pub fn new(network: &Network, precision: Kind) -> Result<Self, TchError> {
+    /// Rewrites a network that is on the CPU, for so many threads. `precision`, f32 or bf16, is that of the flow's
+    /// convolutions, and of the backbone if its features are not whitened: whitening enlarges what varies little, and with
+    /// it what rounding has added. All else is in f32.
+    pub fn new(network: &Network, precision: Kind, threads: i32) -> Result<Self, TchError> {
         let _guard = tch::no_grad_guard();
-        Ok(Self { trunks: Trunks::new(network, precision)?, flow: Flow::new(network, precision)? })
+        let of_trunk = if network.whitening.is_some() { Kind::Float } else { precision };
+        let trunks = Trunks::new(network, of_trunk, threads)?;
+        let threads = if Flow::is_worth_splitting(&network.architecture) { threads } else { 1 };
+        let flow = threads::with(threads, || Flow::new(network, precision))?;
+        Ok(Self { trunks, flow, threads })
     }
 
     /// The plain network's latent values of one picture, the channels of each scale in another order.
@@ -57,12 +72,13 @@ impl Fused {
     /// # Shapes
     /// `[1, 3, S, S]`, f32, to `[1, C_s, H_s, W_s]`, f32.
     pub fn latent(&self, picture: &Tensor) -> Result<Scales, TchError> {
-        self.flow.forward(&self.trunks.forward(picture)?)
+        let features = self.trunks.forward(picture)?;
+        threads::with(self.threads, || self.flow.forward(&features))
     }
 }
 
 impl Trunks {
-    pub fn new(network: &Network, precision: Kind) -> Result<Self, TchError> {
+    pub fn new(network: &Network, precision: Kind, threads: i32) -> Result<Self, TchError> {
         let _guard = tch::no_grad_guard();
         let architecture = &network.architecture;
         let parameters = Parameters::of(&network.backbone_store);
@@ -70,11 +86,16 @@ impl Trunks {
             Features::Pyramid => architecture.flow.scales(),
             Features::Depths => 1,
         };
+        let side = architecture.input_px;
+        let threads = Shares::of(threads, pictures, side, precision);
         let trunk = |scale: usize| {
-            let side = architecture.input_px >> scale;
-            Trunk::new(&parameters, architecture.backbone, architecture.taps(), side, precision)
+            Trunk::new(&parameters, architecture.backbone, architecture.taps(), side >> scale, precision)
         };
-        Ok(Self { each: (0..pictures).map(trunk).collect::<Result<_, _>>()?, precision })
+        let largest = threads::with(threads.largest, || trunk(0))?;
+        let others =
+            threads::with(threads.others, || (1..pictures).map(trunk).collect::<Result<Vec<_>, _>>())?;
+        let others = if others.is_empty() { None } else { Some(Aside::start(others, threads.others)?) };
+        Ok(Self { largest, others, pictures, precision, threads })
     }
 
     /// Raw features of one picture.
@@ -87,12 +108,44 @@ impl Trunks {
 
     /// The same, channels last, as they come.
     fn forward(&self, picture: &Tensor) -> Result<Scales, TchError> {
-        let sizes = pyramid(&channels_last(&picture.f_to_kind(self.precision)?)?, self.each.len());
-        let mut features = Vec::new();
-        for (trunk, picture) in self.each.iter().zip(&sizes) {
-            features.extend(trunk.forward(picture)?);
-        }
+        let pictures = pyramid(&channels_last(&picture.f_to_kind(self.precision)?)?, self.pictures);
+        let largest = || threads::with(self.threads.largest, || self.largest.forward(&pictures[0]));
+        let Some(others) = &self.others else { return largest() };
+        others.begin(&pictures[1..]);
+        // What was begun is waited for, whatever has come of the other.
+        let (mut features, smaller) = if self.threads.at_once {
+            let features = largest();
+            let smaller = others.finish();
+            (features?, smaller?)
+        } else {
+            let smaller = others.finish()?;
+            (largest()?, smaller)
+        };
+        features.extend(smaller);
         Ok(features)
+    }
+}
+
+/// The threads for the largest picture and for the others.
+#[derive(Clone, Copy, Debug)]
+struct Shares {
+    largest: i32,
+    others: i32,
+    /// Whether both go through at the same time.
+    at_once: bool,
+}
+
+impl Shares {
+    /// The others are a quarter of the work. Of two threads one for each is best as long as calls cost as much as what they
+    /// compute.
+    fn of(threads: i32, pictures: usize, side: i64, precision: Kind) -> Self {
+        let small_px = if precision == Kind::Float { 384 } else { 640 };
+        let others = (threads / 4).max(1);
+        if pictures == 1 || threads == 1 || (threads == 2 && side > small_px) {
+            Self { largest: threads, others: threads, at_once: false }
+        } else {
+            Self { largest: threads - others, others, at_once: true }
+        }
     }
 }
 

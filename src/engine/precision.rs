@@ -24,7 +24,7 @@ const OF_GUARD_BAND: f64 = 0.5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Computed {
     F32,
-    /// The backbone and the flow's convolutions; the rest is in f32.
+    /// The flow's convolutions, and the backbone where features are not whitened; the rest is in f32.
     Bf16,
 }
 

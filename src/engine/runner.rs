@@ -41,12 +41,12 @@ impl Runner {
         Self { network: Some(network), fused: None }
     }
 
-    /// From now on the rewritten network, in this precision; or the plain one, and why. On CUDA devices that is the
+    /// From now on the rewritten network, in this precision, with so many threads; or the plain one, and why. On CUDA devices that is the
     /// fastest there is.
-    pub(super) fn fuse(&mut self, computed: Computed) -> Result<(), String> {
+    pub(super) fn fuse(&mut self, computed: Computed, threads: i32) -> Result<(), String> {
         self.fused = None;
         let network = self.network.as_ref().expect("nothing is let go of before it is rewritten");
-        self.fused = rewritten(network, || Fused::new(network, computed.kind()))?;
+        self.fused = rewritten(network, || Fused::new(network, computed.kind(), threads))?;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ fn load_in(fixture: &Fixture, precision: Precision, guard_band: f64) -> Result<E
     fixture.write(&file);
     let bundle = Bundle::read(&file)?;
     let judge = Judge::new(bundle.manifest.calibration.judge().threshold(), guard_band).unwrap();
-    Engine::load(&bundle, How { device: Device::Cpu, precision, judge })
+    Engine::load(&bundle, How { device: Device::Cpu, precision, threads: 1, judge })
 }
 
 #[test]

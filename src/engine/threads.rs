@@ -24,6 +24,20 @@ pub fn count() -> i32 {
     tch::get_num_threads()
 }
 
+/// Does `work` with so many threads.
+pub fn with<T>(threads: i32, work: impl FnOnce() -> T) -> T {
+    /// Gives back what was before, also when libtorch fails.
+    struct Before(i32);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            set(self.0);
+        }
+    }
+    let _before = Before(count());
+    set(threads);
+    work()
+}
+
 /// Makes libtorch's threads sleep while they wait, instead of spinning. Beside a busy neighbour a thread that spins
 /// uses up its share of a core by waiting and is then not there when work comes: a training step of 0.3 s was seen to
 /// take 20 s.

@@ -190,7 +190,7 @@ fn good_parts_are_good_and_bad_parts_are_not() {
     std::fs::write(&file, bundle()).unwrap();
     let bundle = bundle::Bundle::read(&file).unwrap();
     let judge = bundle.manifest.calibration.judge();
-    let how = How { device: config::Device::Cpu, precision: config::Precision::F32, judge };
+    let how = How { device: config::Device::Cpu, precision: config::Precision::F32, threads: 1, judge };
     let mut engine = Engine::load(&bundle, how).unwrap();
     let threshold = bundle.manifest.calibration.threshold;
     let parts: Vec<Vec<u8>> = (0..8).map(good).chain((0..8).map(bad)).collect();

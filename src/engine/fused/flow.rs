@@ -8,8 +8,13 @@ use crate::engine::fused::parameters::Parameters;
 use crate::engine::fused::subnet::{Plan, Subnet};
 use crate::engine::shim::Activation;
 use crate::model::Scales;
+use crate::model::architecture::Architecture;
+use crate::model::flow::FlowConfig;
 use crate::model::flow::coupling::{LATENT_LIMIT, SOFT_CLAMP};
 use crate::model::network::Network;
+
+/// Multiplications of the largest convolution that take a core about a millisecond: much longer than threads need to meet.
+const SPLIT_FROM: i64 = 50_000_000;
 
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -74,6 +79,14 @@ impl Flow {
         }
         let entries = (0..shapes.len()).map(|scale| Entry::new(network, scale)).collect::<Result<_, _>>()?;
         Ok(Self { entries, blocks, exponent: architecture.flow.clamp * SOFT_CLAMP })
+    }
+
+    /// Whether several threads are faster than one: they wait for one another in each convolution.
+    pub(super) fn is_worth_splitting(architecture: &Architecture) -> bool {
+        let FlowConfig { hidden, kernels, .. } = &architecture.flow;
+        let [channels, height, width] = architecture.shapes()[0];
+        let kernel = kernels.iter().max().copied().unwrap_or(1);
+        2 * hidden * channels * kernel * kernel * height * width >= SPLIT_FROM
     }
 
     /// Features to latent values, the channels of each scale in an order of no meaning.

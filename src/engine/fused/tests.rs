@@ -75,9 +75,18 @@ fn picture(side: i64) -> Tensor {
 
 /// The score of a picture by the plain network and by the plan; that their maps agree is looked at as well.
 fn scores(network: &Network, picture: &Tensor, precision: Kind, tolerance: f64) -> (f64, f64) {
+    scores_by(network, picture, (precision, 1), tolerance)
+}
+
+fn scores_by(
+    network: &Network,
+    picture: &Tensor,
+    (precision, threads): (Kind, i32),
+    tolerance: f64,
+) -> (f64, f64) {
     let _guard = tch::no_grad_guard();
     let plain = network.read(picture);
-    let fused = Fused::new(network, precision).unwrap();
+    let fused = Fused::new(network, precision, threads).unwrap();
     let found = network.scorer.read(&fused.latent(picture).unwrap());
     assert_eq!(found.maps.size(), plain.maps.size());
     let difference = (&found.maps - &plain.maps).abs().max().double_value(&[]);
@@ -135,12 +144,46 @@ fn features_are_those_of_the_plain_network() {
         let network = network(&architecture(BackboneKind::EfficientnetLite0, features, 3), 7);
         let picture = picture(128);
         let plain = network.features(&picture);
-        let fused = Trunks::new(&network, Kind::Float).unwrap().features(&picture).unwrap();
+        let fused = Trunks::new(&network, Kind::Float, 1).unwrap().features(&picture).unwrap();
         for (plain, fused) in plain.iter().zip(&fused) {
             let error = (fused - plain).norm().double_value(&[]) / plain.norm().double_value(&[]);
             assert!(error < 1e-5, "{error}");
         }
     }
+}
+
+#[test]
+fn any_number_of_threads_will_do() {
+    let network = network(&architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 3), 9);
+    let before = threads::count();
+    for threads in [1, 2, 3, 5] {
+        let (plain, fused) = scores_by(&network, &picture(128), (Kind::Float, threads), ROUNDING);
+        assert!((fused - plain).abs() <= ROUNDING * plain, "{threads} threads: plain {plain}, fused {fused}");
+        assert_eq!(threads::count(), before, "they are given back");
+    }
+}
+
+#[test]
+fn threads_are_shared_out_and_none_is_lost() {
+    for (threads, side, expected) in
+        [(1, 256, (1, 1, false)), (2, 256, (1, 1, true)), (2, 768, (2, 2, false)), (8, 768, (6, 2, true))]
+    {
+        let Shares { largest, others, at_once } = Shares::of(threads, 3, side, Kind::Float);
+        assert_eq!((largest, others, at_once), expected, "{threads} threads at {side} px");
+    }
+    assert_eq!(Shares::of(4, 1, 256, Kind::Float).largest, 4);
+}
+
+#[test]
+fn what_fails_in_a_smaller_picture_fails_the_whole_and_spoils_nothing_after_it() {
+    let network = network(&architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 2), 10);
+    let fused = Fused::new(&network, Kind::Float, 2).unwrap();
+    let _guard = tch::no_grad_guard();
+    let first = fused.latent(&picture(128)).unwrap();
+    // Five channels where three belong.
+    let odd = Tensor::zeros([1, 5, 128, 128], (Kind::Float, Device::Cpu));
+    assert!(fused.latent(&odd).is_err());
+    assert_eq!(fused.latent(&picture(128)).unwrap(), first);
 }
 
 #[test]
