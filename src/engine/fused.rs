@@ -111,14 +111,11 @@ impl Trunks {
         let pictures = pyramid(&channels_last(&picture.f_to_kind(self.precision)?)?, self.pictures);
         let largest = || threads::with(self.threads.largest, || self.largest.forward(&pictures[0]));
         let Some(others) = &self.others else { return largest() };
-        others.begin(&pictures[1..]);
-        // What was begun is waited for, whatever has come of the other.
+        let smaller = others.begin(&pictures[1..]);
         let (mut features, smaller) = if self.threads.at_once {
-            let features = largest();
-            let smaller = others.finish();
-            (features?, smaller?)
+            (largest()?, smaller.finish()?)
         } else {
-            let smaller = others.finish()?;
+            let smaller = smaller.finish()?;
             (largest()?, smaller)
         };
         features.extend(smaller);

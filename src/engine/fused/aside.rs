@@ -42,19 +42,38 @@ impl Aside {
         Ok(Self { jobs: Some(jobs), done, thread: Some(thread) })
     }
 
-    /// Begins with these copies of one picture, one for each trunk; [`Aside::finish`] has to follow.
-    pub(super) fn begin(&self, pictures: &[Tensor]) {
+    /// Begins with these copies of one picture, one for each trunk.
+    pub(super) fn begin(&self, pictures: &[Tensor]) -> Begun<'_> {
         if let Some(jobs) = &self.jobs {
             // A thread that is gone is told by what follows.
             drop(jobs.send(share(pictures)));
         }
+        Begun { done: &self.done, is_over: false }
     }
+}
 
-    /// Waits for what was begun.
-    pub(super) fn finish(&self) -> Result<Scales, TchError> {
+/// One picture under way. What comes of it is waited for even if nobody asks, or it would be taken for the next picture's.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Begun<'a> {
+    done: &'a Receiver<Result<Scales, String>>,
+    is_over: bool,
+}
+
+impl Begun<'_> {
+    pub(super) fn finish(mut self) -> Result<Scales, TchError> {
+        self.is_over = true;
         let result =
             self.done.recv().unwrap_or_else(|_| Err("the engine's second thread is gone".to_owned()));
         result.map_err(TchError::Torch)
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            drop(self.done.recv());
+        }
     }
 }
 

@@ -187,6 +187,21 @@ fn what_fails_in_a_smaller_picture_fails_the_whole_and_spoils_nothing_after_it()
 }
 
 #[test]
+fn a_picture_that_is_given_up_half_way_leaves_nothing_to_the_next() {
+    let architecture = architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 2);
+    let trunks = Trunks::new(&network(&architecture, 5), Kind::Float, 2).unwrap();
+    let aside = trunks.others.as_ref().unwrap();
+    let small =
+        |level: f64| channels_last(&Tensor::full([1, 3, 64, 64], level, (Kind::Float, Device::Cpu))).unwrap();
+    let expected = aside.begin(&[small(1.0)]).finish().unwrap();
+    drop(aside.begin(&[small(0.2)]));
+    let found = aside.begin(&[small(1.0)]).finish().unwrap();
+    assert!(expected[0].equal(&found[0]));
+    let other = aside.begin(&[small(0.2)]).finish().unwrap();
+    assert!(!expected[0].equal(&other[0]), "the two pictures can be told apart");
+}
+
+#[test]
 fn in_bf16_scores_move_a_little() {
     for kind in [BackboneKind::EfficientnetLite0, BackboneKind::EfficientnetB5] {
         let network = network(&architecture(kind, Features::Pyramid, 3), 8);
