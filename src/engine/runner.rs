@@ -41,8 +41,8 @@ impl Runner {
         Self { network: Some(network), fused: None }
     }
 
-    /// From now on the rewritten network, in this precision, with so many threads; or the plain one, and why. On CUDA devices that is the
-    /// fastest there is.
+    /// From now on the rewritten network, in this precision, with so many threads; or the plain one, and why. On CUDA
+    /// devices that is the fastest there is.
     pub(super) fn fuse(&mut self, computed: Computed, threads: i32) -> Result<(), String> {
         self.fused = None;
         let network = self.network.as_ref().expect("nothing is let go of before it is rewritten");

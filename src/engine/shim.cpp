@@ -9,11 +9,16 @@
 #include <string_view>
 
 #include <ATen/Context.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/List.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+
+struct CsflowdGeometry {
+    int64_t padding;
+    int64_t stride;
+    int64_t groups;
+};
 
 namespace {
 
@@ -30,6 +35,16 @@ using ConvolveOnto = Tensor&(Tensor&, const Tensor&, const Tensor&, const std::o
                              IntArrayRef, IntArrayRef, int64_t, Text, std::optional<at::Scalar>,
                              std::optional<Text>, Scalars, std::optional<Text>);
 using Pack = Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, int64_t, at::OptionalIntArrayRef);
+
+// The same in both directions of a map.
+struct Pairs {
+    int64_t padding[2];
+    int64_t stride[2];
+    int64_t dilation[2];
+
+    explicit Pairs(CsflowdGeometry by)
+        : padding{by.padding, by.padding}, stride{by.stride, by.stride}, dilation{1, 1} {}
+};
 
 template <class Signature>
 c10::TypedOperatorHandle<Signature> find(const char* name, const char* overload) {
@@ -56,12 +71,6 @@ auto guarded(char* error, Work work) -> decltype(work()) {
 
 extern "C" {
 
-struct CsflowdGeometry {
-    int64_t padding;
-    int64_t stride;
-    int64_t groups;
-};
-
 // Whether this libtorch has oneDNN and its fused convolutions.
 bool csflowd_has_fused_convolutions() {
     auto& dispatcher = c10::Dispatcher::singleton();
@@ -75,9 +84,8 @@ bool csflowd_has_fused_convolutions() {
 Tensor* csflowd_pack(const Tensor* weight, CsflowdGeometry by, const int64_t* size, char* error) {
     return guarded(error, [&] {
         static const auto pack = find<Pack>("mkldnn::_reorder_convolution_weight", "");
-        const int64_t padding[] = {by.padding, by.padding}, stride[] = {by.stride, by.stride};
-        const int64_t dilation[] = {1, 1};
-        return new Tensor(pack.call(*weight, padding, stride, dilation, by.groups, IntArrayRef(size, 4)));
+        const Pairs both(by);
+        return new Tensor(pack.call(*weight, both.padding, both.stride, both.dilation, by.groups, IntArrayRef(size, 4)));
     });
 }
 
@@ -86,13 +94,12 @@ Tensor* csflowd_convolve(const Tensor* x, const Tensor* weight, const Tensor* bi
                          const char* activation, const double* numbers, size_t n, char* error) {
     return guarded(error, [&] {
         static const auto convolve = find<Convolve>("mkldnn::_convolution_pointwise", "");
-        const int64_t padding[] = {by.padding, by.padding}, stride[] = {by.stride, by.stride};
-        const int64_t dilation[] = {1, 1};
+        const Pairs both(by);
         Scalars scalars;
         for (size_t i = 0; i < n; i++) {
             scalars.push_back(at::Scalar(numbers[i]));
         }
-        return new Tensor(convolve.call(*x, *weight, *bias, padding, stride, dilation, by.groups,
+        return new Tensor(convolve.call(*x, *weight, *bias, both.padding, both.stride, both.dilation, by.groups,
                                         activation, scalars, std::nullopt));
     });
 }
@@ -102,9 +109,8 @@ bool csflowd_convolve_onto(Tensor* onto, const Tensor* x, const Tensor* weight, 
                            CsflowdGeometry by, char* error) {
     return guarded(error, [&] {
         static const auto convolve = find<ConvolveOnto>("mkldnn::_convolution_pointwise_", "binary");
-        const int64_t padding[] = {by.padding, by.padding}, stride[] = {by.stride, by.stride};
-        const int64_t dilation[] = {1, 1};
-        convolve.call(*onto, *x, *weight, *bias, padding, stride, dilation, by.groups, "add",
+        const Pairs both(by);
+        convolve.call(*onto, *x, *weight, *bias, both.padding, both.stride, both.dilation, by.groups, "add",
                       std::nullopt, std::nullopt, Scalars(), std::nullopt);
         return true;
     });
