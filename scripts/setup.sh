@@ -14,7 +14,7 @@ log=$cache/setup.log
 torch_version=2.11.0
 rust_version=1.95
 debian_packages=(
-    libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav
+    libdnnl-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     mosquitto mosquitto-clients pkg-config libssl-dev g++ make git curl ca-certificates python3-pip
 )

@@ -7,10 +7,10 @@ pub mod cuda;
 pub mod extractor;
 pub mod fused;
 pub mod guard;
+pub mod onednn;
 pub mod precision;
 pub mod room;
 pub mod runner;
-pub mod shim;
 pub mod threads;
 
 use std::path::PathBuf;

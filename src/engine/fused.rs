@@ -17,6 +17,7 @@ mod aside;
 mod convolution;
 mod flow;
 mod parameters;
+mod scratch;
 mod subnet;
 mod trunk;
 
@@ -103,13 +104,15 @@ impl Trunks {
     /// # Shapes
     /// `[1, 3, S, S]`, f32, to `[1, C_s, H_s, W_s]`, f32.
     pub fn features(&self, picture: &Tensor) -> Result<Scales, TchError> {
-        self.forward(picture)?.iter().map(|map| map.f_to_kind(Kind::Float)).collect()
+        // A copy: the next picture writes over them.
+        self.forward(picture)?.iter().map(|map| map.f_to_dtype(Kind::Float, false, true)).collect()
     }
 
-    /// The same, channels last, as they come.
+    /// The same, channels last, as they come. They stay until the next picture.
     fn forward(&self, picture: &Tensor) -> Result<Scales, TchError> {
         let pictures = pyramid(&channels_last(&picture.f_to_kind(self.precision)?)?, self.pictures);
-        let largest = || threads::with(self.threads.largest, || self.largest.forward(&pictures[0]));
+        let largest =
+            || threads::with(self.threads.largest, || self.largest.forward(&pictures[0]).map(shared));
         let Some(others) = &self.others else { return largest() };
         let smaller = others.begin(&pictures[1..]);
         let (mut features, smaller) = if self.threads.at_once {
@@ -121,6 +124,10 @@ impl Trunks {
         features.extend(smaller);
         Ok(features)
     }
+}
+
+fn shared(maps: Vec<&Tensor>) -> Scales {
+    maps.into_iter().map(Tensor::shallow_clone).collect()
 }
 
 /// The threads for the largest picture and for the others.

@@ -4,7 +4,7 @@ use tch::{TchError, Tensor};
 
 use crate::engine::fused::Fused;
 use crate::engine::precision::Computed;
-use crate::engine::{guard, shim};
+use crate::engine::{guard, onednn};
 use crate::model::Scales;
 use crate::model::network::Network;
 use crate::model::score::Reading;
@@ -99,8 +99,8 @@ pub(super) fn rewritten<T>(
     if network.device() != tch::Device::Cpu {
         return Ok(None);
     }
-    if !shim::is_available() {
-        return Err("libtorch has no fused convolutions for this CPU".to_owned());
+    if !onednn::is_available() {
+        return Err("oneDNN is fast on x86-64 alone".to_owned());
     }
     guard::catch_both(rewrite).map(Some)
 }

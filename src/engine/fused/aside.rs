@@ -91,7 +91,7 @@ impl Drop for Aside {
 fn features(trunks: &[Trunk], pictures: &[Tensor]) -> Result<Scales, TchError> {
     let mut features = Vec::new();
     for (trunk, picture) in trunks.iter().zip(pictures) {
-        features.extend(trunk.forward(picture)?);
+        features.extend(trunk.forward(picture)?.into_iter().map(Tensor::shallow_clone));
     }
     Ok(features)
 }

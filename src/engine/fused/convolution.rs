@@ -1,11 +1,20 @@
 //! One convolution of the plan: exact rewrites of its weights, then packed for oneDNN.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use crate::engine::shim::{self, Activation, Geometry};
+use crate::engine::onednn::{self, Activation, Shape};
+
+/// How a square kernel goes over a map, the same in both directions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Geometry {
+    /// Zeros before the first row and column, and after the last.
+    pub(super) padding: (i64, i64),
+    pub(super) stride: i64,
+    pub(super) groups: i64,
+}
 
 /// Of a convolution of single pixels.
-pub(super) const POINTWISE: Geometry = Geometry { padding: 0, stride: 1, groups: 1 };
+pub(super) const POINTWISE: Geometry = Geometry { padding: (0, 0), stride: 1, groups: 1 };
 
 /// Weights and bias of a convolution before they are packed, in f64: rewrites round once, at the end.
 #[derive(Debug)]
@@ -16,22 +25,20 @@ pub(super) struct Folded {
     pub(super) bias: Tensor,
 }
 
-/// A convolution with packed weights, for inputs of one size.
+/// A convolution with packed weights, for inputs of one size, and the map that it writes to.
 #[derive(Debug)]
 pub(super) struct Convolution {
-    weight: Tensor,
-    /// f32 in every precision.
-    bias: Tensor,
-    by: Geometry,
-    activation: Activation,
+    made: onednn::Convolution,
+    y: Tensor,
 }
 
-/// A convolution that is added to something of its kind.
+/// Where a convolution's output goes.
 #[derive(Debug)]
-pub(super) struct Addend {
-    weight: Tensor,
-    bias: Tensor,
-    by: Geometry,
+pub(super) enum Output {
+    /// In place of what is there.
+    To(Tensor),
+    /// Added to what is there.
+    Onto(Tensor),
 }
 
 impl Folded {
@@ -70,48 +77,53 @@ impl Folded {
         Ok(Self { weight, bias: self.bias.f_add(&other.bias)? })
     }
 
-    /// A kernel with a row and a column of zeros before it: padded by `k / 2` on all sides, its windows at stride 2
-    /// lie one pixel further than those of the kernel alone. So is TensorFlow's SAME, where the odd pixel of padding
-    /// goes behind.
-    pub(super) fn shifted(self) -> Result<Self, TchError> {
-        Ok(Self { weight: self.weight.f_constant_pad_nd([1, 0, 1, 0])?, ..self })
-    }
-
-    /// Packs for inputs of `size`, `[B, C, H, W]`, that come in `kind`.
+    /// Packs for inputs of `size`, `[B, C, H, W]`, that come in `kind`, for as many threads as there are now.
     pub(super) fn pack(
         &self,
         by: Geometry,
         activation: Activation,
-        size: [i64; 4],
-        kind: Kind,
+        (size, kind): ([i64; 4], Kind),
+        output: Output,
     ) -> Result<Convolution, TchError> {
-        let (weight, bias) = (self.packed(by, size, kind)?, self.bias.f_to_kind(Kind::Float)?);
-        Ok(Convolution { weight, bias, by, activation })
+        let (y, adds) = match output {
+            Output::To(y) => (y, false),
+            Output::Onto(y) => (y, true),
+        };
+        let [batch, input, height, width] = size;
+        let shape = Shape {
+            batch,
+            input,
+            height,
+            width,
+            output: self.bias.size()[0],
+            kernel: self.weight.size()[3],
+            stride: by.stride,
+            groups: by.groups,
+            pad_before: by.padding.0,
+            pad_after: by.padding.1,
+            bf16_in: kind == Kind::BFloat16,
+            bf16_out: y.kind() == Kind::BFloat16,
+            adds,
+        };
+        Ok(Convolution { made: onednn::Convolution::new(shape, activation, &self.weight, &self.bias)?, y })
     }
+}
 
-    /// The same for [`Addend::add_to`].
-    pub(super) fn pack_addend(&self, by: Geometry, size: [i64; 4], kind: Kind) -> Result<Addend, TchError> {
-        Ok(Addend { weight: self.packed(by, size, kind)?, bias: self.bias.f_to_kind(kind)?, by })
-    }
-
-    fn packed(&self, by: Geometry, size: [i64; 4], kind: Kind) -> Result<Tensor, TchError> {
-        shim::pack(&channels_last(&self.weight.f_to_kind(Kind::Float)?.f_to_kind(kind)?)?, by, size)
+impl Geometry {
+    /// Padded so that the output is the input's size divided by the stride.
+    pub(super) fn centred(kernel: i64, stride: i64) -> Self {
+        Self { padding: (kernel / 2, kernel / 2), stride, groups: 1 }
     }
 }
 
 impl Convolution {
+    /// The output stays until the next call of this or of another that has the same map for its output.
+    ///
     /// # Shapes
     /// `[B, I, H, W]` to `[B, O, H', W']`, both channels last.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        shim::convolve(x, &self.weight, &self.bias, self.by, self.activation)
-    }
-}
-
-impl Addend {
-    /// # Shapes
-    /// `onto` is `[B, O, H', W']`, `x` is `[B, I, H, W]`, both channels last.
-    pub(super) fn add_to(&self, onto: &mut Tensor, x: &Tensor) -> Result<(), TchError> {
-        shim::convolve_onto(onto, x, &self.weight, &self.bias, self.by)
+    pub(super) fn forward(&self, x: &Tensor) -> Result<&Tensor, TchError> {
+        self.made.run(x, &self.y)?;
+        Ok(&self.y)
     }
 }
 
@@ -123,6 +135,12 @@ pub(super) struct Norm {
     pub(super) mean: Tensor,
     pub(super) variance: Tensor,
     pub(super) epsilon: f64,
+}
+
+/// A map of `size`, `[B, C, H, W]`, channels last.
+pub(super) fn map(size: [i64; 4], kind: Kind) -> Result<Tensor, TchError> {
+    let [batch, channels, height, width] = size;
+    Tensor::f_zeros([batch, height, width, channels], (kind, Device::Cpu))?.f_permute([0, 3, 1, 2])
 }
 
 /// The same tensor with its channels next to one another in memory.

@@ -3,18 +3,18 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::engine::fused::convolution::{Convolution, Folded, POINTWISE};
+use crate::engine::fused::convolution::{Convolution, Folded, Output, POINTWISE, map};
 use crate::engine::fused::parameters::Parameters;
 use crate::engine::fused::subnet::{Plan, Subnet};
-use crate::engine::shim::Activation;
+use crate::engine::onednn::Activation;
 use crate::model::Scales;
 use crate::model::architecture::Architecture;
 use crate::model::flow::FlowConfig;
 use crate::model::flow::coupling::{LATENT_LIMIT, SOFT_CLAMP};
 use crate::model::network::Network;
 
-/// Multiplications of the largest convolution that take a core about a millisecond: much longer than threads need to meet.
-const SPLIT_FROM: i64 = 50_000_000;
+/// Multiplications of the largest convolution that take a core a fifth of a millisecond: longer than threads need to meet.
+const SPLIT_FROM: i64 = 10_000_000;
 
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -148,7 +148,9 @@ impl Entry {
                 let bias = matrix.f_matmul(&mean)?.f_neg()?;
                 let weight = matrix.f_view([channels, channels, 1, 1])?;
                 let folded = Folded { weight, bias }.reordered(&Tensor::from_slice(order))?;
-                Some(folded.pack(POINTWISE, Activation::None, [1, channels, height, width], Kind::Float)?)
+                let size = [1, channels, height, width];
+                let y = map(size, Kind::Float)?;
+                Some(folded.pack(POINTWISE, Activation::None, (size, Kind::Float), Output::To(y))?)
             }
         };
         Ok(Self { whitening, halves: Halves::of(order) })

@@ -3,9 +3,9 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::engine::fused::convolution::{Addend, Convolution, Folded};
+use crate::engine::fused::convolution::{Convolution, Folded, Geometry, Output, map};
 use crate::engine::fused::parameters::Parameters;
-use crate::engine::shim::{Activation, Geometry};
+use crate::engine::onednn::Activation;
 use crate::model::Scales;
 use crate::model::flow::FlowConfig;
 use crate::model::flow::cross_scale::SLOPE;
@@ -22,8 +22,8 @@ struct Scale {
     /// Of this scale's hidden layer, and of the next coarser one's behind it if that is heard.
     output: Convolution,
     hears_coarser: bool,
-    /// Of the next finer scale's hidden layer.
-    down: Option<Addend>,
+    /// Of the next finer scale's hidden layer, added to the output.
+    down: Option<Convolution>,
 }
 
 /// A subnet as it is told to [`Subnet::new`].
@@ -49,23 +49,23 @@ impl Subnet {
     /// # Shapes
     /// `[1, H_s, W_s, input_s]`, contiguous f32, to `[1, H_s, W_s, output_s]` f32.
     pub(super) fn forward(&self, x: &[&Tensor]) -> Result<Scales, TchError> {
-        let mut hidden = Vec::with_capacity(x.len());
+        let mut hidden: Vec<&Tensor> = Vec::with_capacity(x.len());
         for (scale, x) in self.scales.iter().zip(x) {
             let x = x.f_permute([0, 3, 1, 2])?.f_to_kind(self.precision)?;
             hidden.push(scale.hidden.forward(&x)?);
         }
         let mut outputs = Vec::with_capacity(x.len());
         for (s, scale) in self.scales.iter().enumerate() {
-            let mut output = if scale.hears_coarser {
-                let coarser = twice_as_large(&hidden[s + 1])?;
-                scale.output.forward(&Tensor::f_cat(&[&hidden[s], &coarser], 1)?)?
+            let output = if scale.hears_coarser {
+                let coarser = twice_as_large(hidden[s + 1])?;
+                scale.output.forward(&Tensor::f_cat(&[hidden[s], &coarser], 1)?)?
             } else {
-                scale.output.forward(&hidden[s])?
+                scale.output.forward(hidden[s])?
             };
             if let Some(down) = &scale.down {
-                down.add_to(&mut output, &hidden[s - 1])?;
+                down.forward(hidden[s - 1])?;
             }
-            outputs.push(output.f_permute([0, 2, 3, 1])?.f_to_kind(Kind::Float)?);
+            outputs.push(output.f_permute([0, 2, 3, 1])?);
         }
         Ok(outputs)
     }
@@ -81,11 +81,12 @@ impl Plan<'_> {
         let factor = self.factor(s, changed)?;
         let zero = zeros(&factor)?;
         let last = |name: String| parameters.convolution(&format!("{path}.{name}"))?.then(&factor, &zero);
-        let by = |stride| Geometry { padding: kernel / 2, stride, groups: 1 };
+        let by = |stride| Geometry::centred(*kernel, stride);
 
         let into_hidden = parameters.convolution(&format!("{path}.conv_scale{s}_0"))?;
-        let size = [1, input, height, width];
-        let into_hidden = into_hidden.pack(by(1), Activation::LeakyRelu(SLOPE), size, *precision)?;
+        let y = map([1, hidden, height, width], *precision)?;
+        let size = ([1, input, height, width], *precision);
+        let into_hidden = into_hidden.pack(by(1), Activation::LeakyRelu(SLOPE), size, Output::To(y))?;
 
         let hears_coarser = cross_scale && s + 1 < shapes.len();
         let mut output: Folded = last(format!("conv_scale{s}_1"))?;
@@ -93,6 +94,7 @@ impl Plan<'_> {
             output = output.plus(&last(format!("up_conv{}{s}", s + 1))?)?;
         }
         let inputs = if hears_coarser { 2 * hidden } else { hidden };
+        let y = map([1, 2 * changed, height, width], Kind::Float)?;
         let mut down = None;
         if cross_scale && s > 0 {
             let [_, height, width] = shapes[s - 1];
@@ -100,9 +102,11 @@ impl Plan<'_> {
             // In f32, and once.
             output.bias = output.bias.f_add(&folded.bias)?;
             let folded = Folded { bias: zeros(&folded.bias)?, ..folded };
-            down = Some(folded.pack_addend(by(2), [1, hidden, height, width], *precision)?);
+            let size = ([1, hidden, height, width], *precision);
+            down = Some(folded.pack(by(2), Activation::None, size, Output::Onto(y.shallow_clone()))?);
         }
-        let output = output.pack(by(1), Activation::None, [1, inputs, height, width], *precision)?;
+        let size = ([1, inputs, height, width], *precision);
+        let output = output.pack(by(1), Activation::None, size, Output::To(y))?;
         Ok(Scale { hidden: into_hidden, output, hears_coarser, down })
     }
 

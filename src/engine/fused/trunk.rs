@@ -2,10 +2,10 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::engine::fused::convolution::{Addend, Convolution, POINTWISE};
+use crate::engine::fused::convolution::{Convolution, Folded, Geometry, Output, POINTWISE, map};
 use crate::engine::fused::parameters::{Layer, Parameters};
-use crate::engine::shim::{Activation, Geometry};
-use crate::model::Scales;
+use crate::engine::fused::scratch::{Role, Scratch};
+use crate::engine::onednn::Activation;
 use crate::model::backbone::BackboneKind;
 use crate::model::backbone::stages::{BlockShape, ConvShape};
 
@@ -23,14 +23,8 @@ struct Block {
     expand: Option<Convolution>,
     depthwise: Convolution,
     excitation: Option<Excitation>,
-    project: Project,
-}
-
-#[derive(Debug)]
-enum Project {
-    Alone(Convolution),
-    /// Onto the block's input.
-    Skip(Addend),
+    /// Where there is a skip, onto the block's input.
+    project: Convolution,
 }
 
 #[derive(Debug)]
@@ -57,20 +51,26 @@ impl Trunk {
         precision: Kind,
     ) -> Result<Self, TchError> {
         let scaling = kind.scaling();
-        let mut builder = Builder { parameters, is_lite: scaling.is_lite, side, precision };
-        let stem = ConvShape::full(3, scaling.stem_channels(), 3, 2);
-        let stem = builder.activated(&builder.stem(), stem)?;
         let shapes = scaling.stages(taps.last().copied().unwrap_or(0));
+        let stem = ConvShape::full(3, scaling.stem_channels(), 3, 2);
+        let scratch = Scratch::new(&stem, &shapes, side, precision)?;
+        let mut builder = Builder { parameters, is_lite: scaling.is_lite, side, precision, scratch };
+        let stem = builder.activated(&builder.stem(), stem, Role::Between)?;
         let mut stages = Vec::with_capacity(shapes.len());
-        for stage in shapes {
+        for (number, stage) in (1..).zip(shapes) {
             stages.push(stage.into_iter().map(|shape| builder.block(shape)).collect::<Result<_, _>>()?);
+            if taps.contains(&number) {
+                builder.scratch.keep(Role::Between)?;
+            }
         }
         Ok(Self { stem, stages, taps: taps.to_vec() })
     }
 
+    /// The maps stay until the next picture.
+    ///
     /// # Shapes
     /// `[1, 3, side, side]` to `[1, C, H, W]` for each tap, all channels last.
-    pub(super) fn forward(&self, picture: &Tensor) -> Result<Scales, TchError> {
+    pub(super) fn forward(&self, picture: &Tensor) -> Result<Vec<&Tensor>, TchError> {
         let mut x = self.stem.forward(picture)?;
         let mut outputs = Vec::with_capacity(self.taps.len());
         for (number, stage) in (1..).zip(&self.stages) {
@@ -78,7 +78,7 @@ impl Trunk {
                 x = block.forward(x)?;
             }
             if self.taps.contains(&number) {
-                outputs.push(x.shallow_clone());
+                outputs.push(x);
             }
         }
         Ok(outputs)
@@ -86,32 +86,25 @@ impl Trunk {
 }
 
 impl Block {
-    fn forward(&self, mut input: Tensor) -> Result<Tensor, TchError> {
+    fn forward(&self, input: &Tensor) -> Result<&Tensor, TchError> {
         let expanded = match &self.expand {
-            Some(expand) => &expand.forward(&input)?,
-            None => &input,
+            Some(expand) => expand.forward(input)?,
+            None => input,
         };
-        let mut x = self.depthwise.forward(expanded)?;
+        let x = self.depthwise.forward(expanded)?;
         if let Some(excitation) = &self.excitation {
-            x = excitation.apply(x)?;
+            excitation.apply(x)?;
         }
-        match &self.project {
-            Project::Alone(project) => project.forward(&x),
-            Project::Skip(project) => {
-                // In place: the input is the output of the block before in the same stage, which nobody else reads.
-                project.add_to(&mut input, &x)?;
-                Ok(input)
-            }
-        }
+        self.project.forward(x)
     }
 }
 
 impl Excitation {
     /// Changes `x` in place.
-    fn apply(&self, mut x: Tensor) -> Result<Tensor, TchError> {
+    fn apply(&self, x: &Tensor) -> Result<(), TchError> {
         let mean = x.f_mean_dim([2, 3].as_slice(), true, None::<Kind>)?;
-        let factor = self.excite.forward(&self.squeeze.forward(&mean)?)?;
-        x.f_mul_(&factor)
+        let factor = self.excite.forward(self.squeeze.forward(&mean)?)?;
+        x.shallow_clone().f_mul_(factor).map(drop)
     }
 }
 
@@ -121,6 +114,7 @@ struct Builder<'a> {
     is_lite: bool,
     side: i64,
     precision: Kind,
+    scratch: Scratch,
 }
 
 impl Builder<'_> {
@@ -129,52 +123,57 @@ impl Builder<'_> {
         let (paths, wide) = (self.paths(shape), shape.wide());
         debug_assert!(!shape.has_skip() || shape.repeat > 0, "the first block of a stage has no skip");
         let expand = if expansion > 1 {
-            Some(self.activated(&paths.expand, ConvShape::pointwise(input, wide))?)
+            Some(self.activated(&paths.expand, ConvShape::pointwise(input, wide), Role::Expanded)?)
         } else {
             None
         };
-        let depthwise = self.activated(&paths.depthwise, ConvShape::depthwise(wide, kernel, stride))?;
+        let depthwise = ConvShape::depthwise(wide, kernel, stride);
+        let depthwise = self.activated(&paths.depthwise, depthwise, Role::Filtered)?;
         let excitation = paths.excitation.map(|path| self.excitation(&path, wide)).transpose()?;
         let project = self.project(&paths.project, ConvShape::pointwise(wide, output), shape.has_skip())?;
         Ok(Block { expand, depthwise, excitation, project })
     }
 
     /// A convolution with its batch norm and the backbone's activation.
-    fn activated(&mut self, layer: &Layer, shape: ConvShape) -> Result<Convolution, TchError> {
-        let ConvShape { input, kernel, stride, groups, .. } = shape;
-        let mut folded = self.parameters.normalised(layer)?;
-        // torchvision pads alike on all sides, TensorFlow so that the output is the input's side by the stride.
+    fn activated(&mut self, layer: &Layer, shape: ConvShape, role: Role) -> Result<Convolution, TchError> {
+        let ConvShape { input, output, kernel, stride, groups } = shape;
+        let folded = self.parameters.normalised(layer)?;
+        let mut padding = Geometry::centred(kernel, stride).padding;
+        // torchvision pads alike on all sides, TensorFlow so that the output is the input's side by the stride, with the
+        // odd pixel behind.
         if self.is_lite && stride == 2 {
             if self.side % 2 == 1 {
                 return Err(TchError::Shape(format!("a map of odd side {} is halved", self.side)));
             }
-            folded = folded.shifted()?;
+            padding = ((kernel - 2) / 2, (kernel - 1) / 2);
         }
         let activation = if self.is_lite { Activation::Relu6 } else { Activation::Silu };
-        let by = Geometry { padding: kernel / 2, stride, groups };
-        let made = folded.pack(by, activation, [1, input, self.side, self.side], self.precision)?;
+        let x = ([1, input, self.side, self.side], self.precision);
         self.side = (self.side + stride - 1) / stride;
-        Ok(made)
+        let y = self.scratch.map(role, output, self.side)?;
+        folded.pack(Geometry { padding, stride, groups }, activation, x, Output::To(y))
     }
 
-    fn project(&self, layer: &Layer, shape: ConvShape, has_skip: bool) -> Result<Project, TchError> {
+    fn project(&self, layer: &Layer, shape: ConvShape, has_skip: bool) -> Result<Convolution, TchError> {
         let folded = self.parameters.normalised(layer)?;
-        let (by, size) = (POINTWISE, [1, shape.input, self.side, self.side]);
-        Ok(if has_skip {
-            Project::Skip(folded.pack_addend(by, size, self.precision)?)
-        } else {
-            Project::Alone(folded.pack(by, Activation::None, size, self.precision)?)
-        })
+        let x = ([1, shape.input, self.side, self.side], self.precision);
+        // What is not skipped has been read by the first layer of the block.
+        let y = self.scratch.map(Role::Between, shape.output, self.side)?;
+        let output = if has_skip { Output::Onto(y) } else { Output::To(y) };
+        folded.pack(POINTWISE, Activation::None, x, output)
     }
 
     fn excitation(&self, path: &str, wide: i64) -> Result<Excitation, TchError> {
-        let by = POINTWISE;
         let squeeze = self.parameters.convolution(&format!("{path}.fc1"))?;
         let squeezed = squeeze.bias.size()[0];
         let excite = self.parameters.convolution(&format!("{path}.fc2"))?;
+        let pack = |folded: &Folded, activation, input: i64, output: i64| {
+            let y = map([1, output, 1, 1], self.precision)?;
+            folded.pack(POINTWISE, activation, ([1, input, 1, 1], self.precision), Output::To(y))
+        };
         Ok(Excitation {
-            squeeze: squeeze.pack(by, Activation::Silu, [1, wide, 1, 1], self.precision)?,
-            excite: excite.pack(by, Activation::Sigmoid, [1, squeezed, 1, 1], self.precision)?,
+            squeeze: pack(&squeeze, Activation::Silu, wide, squeezed)?,
+            excite: pack(&excite, Activation::Sigmoid, squeezed, wide)?,
         })
     }
 

@@ -19,10 +19,17 @@ fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: i64, paddin
 /// A convolution of `folded` as it is, by oneDNN.
 fn packed(folded: &Folded, x: &Tensor, stride: i64, activation: Activation) -> Tensor {
     let (input, kernel) = (folded.weight.size()[1], folded.weight.size()[2]);
-    let by = Geometry { padding: (kernel - 1) / 2, stride, groups: x.size()[1] / input };
+    let by = Geometry { groups: x.size()[1] / input, ..Geometry::centred(kernel, stride) };
+    run(folded, x, by, activation)
+}
+
+/// In f32, to a map of its own.
+fn run(folded: &Folded, x: &Tensor, by: Geometry, activation: Activation) -> Tensor {
     let size: [i64; 4] = x.size().try_into().unwrap();
-    let made = folded.pack(by, activation, size, Kind::Float).unwrap();
-    made.forward(&channels_last(x).unwrap()).unwrap()
+    let side = (size[2] + by.padding.0 + by.padding.1 - folded.weight.size()[2]) / by.stride + 1;
+    let y = map([size[0], folded.bias.size()[0], side, side], Kind::Float).unwrap();
+    let made = folded.pack(by, activation, (size, Kind::Float), Output::To(y)).unwrap();
+    made.forward(&channels_last(x).unwrap()).unwrap().shallow_clone()
 }
 
 #[track_caller]
@@ -69,13 +76,14 @@ fn a_batch_norm_that_follows_is_folded() {
 }
 
 #[test]
-fn a_shifted_kernel_pads_behind_as_tensorflow_does() {
+fn more_padding_may_lie_behind_as_tensorflow_has_it() {
     for kernel in [3, 5] {
         let (x, weight) = (random(&[1, 3, 10, 10], 10), random(&[3, 1, kernel, kernel], 11));
         let (before, after) = ((kernel - 2) / 2, kernel - 2 - (kernel - 2) / 2);
         let padded = x.constant_pad_nd([before, after, before, after]);
-        let folded = Folded::new(&weight, None).unwrap().shifted().unwrap();
-        assert_close(&packed(&folded, &x, 2, Activation::None), &plain(&padded, &weight, None, 2, 0));
+        let folded = Folded::new(&weight, None).unwrap();
+        let by = Geometry { padding: (before, after), stride: 2, groups: 3 };
+        assert_close(&run(&folded, &x, by, Activation::None), &plain(&padded, &weight, None, 2, 0));
     }
 }
 
@@ -107,11 +115,12 @@ fn an_addend_is_added_in_place() {
         let (x, weight, bias) = (random(&[1, 3, 6, 6], 23), random(&[4, 3, 3, 3], 24), random(&[4], 25));
         let sum = random(&[1, 4, 3, 3], 26);
         let expected = plain(&x, &weight, Some(&bias), 2, 1) + &sum;
-        let by = Geometry { padding: 1, stride: 2, groups: 1 };
-        let addend = Folded::new(&weight, Some(&bias)).unwrap().pack_addend(by, [1, 3, 6, 6], kind).unwrap();
-        let mut onto = channels_last(&sum.to_kind(kind)).unwrap();
-        addend.add_to(&mut onto, &channels_last(&x.to_kind(kind)).unwrap()).unwrap();
-        let error = (onto.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
+        let y = channels_last(&sum.to_kind(kind)).unwrap();
+        let folded = Folded::new(&weight, Some(&bias)).unwrap();
+        let by = Geometry::centred(3, 2);
+        let made = folded.pack(by, Activation::None, ([1, 3, 6, 6], kind), Output::Onto(y)).unwrap();
+        let found = made.forward(&channels_last(&x.to_kind(kind)).unwrap()).unwrap();
+        let error = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
         assert!(error < tolerance, "{kind:?}: {error} apart");
     }
 }
@@ -119,8 +128,24 @@ fn an_addend_is_added_in_place() {
 #[test]
 fn what_does_not_fit_is_an_error_of_one_line() {
     let folded = Folded::new(&random(&[4, 3, 3, 3], 27), None).unwrap();
-    let by = Geometry { padding: 1, stride: 1, groups: 1 };
-    let made = folded.pack(by, Activation::None, [1, 3, 6, 6], Kind::Float).unwrap();
-    let error = made.forward(&Tensor::zeros([6, 6], (Kind::Float, Device::Cpu))).unwrap_err().to_string();
-    assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+    let x = [1, 3, 6, 6];
+    let pack = |y| {
+        let y = map(y, Kind::Float).unwrap();
+        folded.pack(Geometry::centred(3, 1), Activation::None, (x, Kind::Float), Output::To(y))
+    };
+    let f32_map = |size: [i64; 4]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
+    let last = |x: &Tensor| channels_last(x).unwrap();
+    let made = pack([1, 4, 6, 6]).unwrap();
+    made.forward(&last(&f32_map(x))).unwrap();
+    let wrong = [
+        made.forward(&Tensor::zeros([6, 6], (Kind::Float, Device::Cpu))).map(drop),
+        made.forward(&last(&f32_map([1, 3, 6, 5]))).map(drop),
+        made.forward(&f32_map(x)).map(drop),
+        made.forward(&last(&f32_map(x).to_kind(Kind::BFloat16))).map(drop),
+        pack([1, 5, 6, 6]).unwrap().forward(&last(&f32_map(x))).map(drop),
+    ];
+    for error in wrong {
+        let error = error.unwrap_err().to_string();
+        assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+    }
 }
