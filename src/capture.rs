@@ -3,9 +3,11 @@
 //! [`run`] is the policy: what to do when a camera is lost. A [`FrameSource`] is one life of a camera and
 //! knows nothing of that. GStreamer is named in this module and its children alone.
 
+pub mod devices;
 pub mod error;
 pub mod text;
 
+mod bayer;
 mod copy;
 mod files;
 mod folder;
@@ -65,6 +67,19 @@ impl fmt::Debug for Context<'_> {
 /// Dropping the source frees the device, so that it can be opened again.
 pub trait FrameSource {
     fn next(&mut self, timeout: Duration) -> Result<Pulled, CaptureError>;
+
+    /// What its elements agreed on, from the camera on. Empty until a frame has come.
+    fn negotiated(&self) -> Vec<Negotiated> {
+        Vec::new()
+    }
+}
+
+/// What an element of a pipeline hands on to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    pub element: String,
+    /// In GStreamer's words: kind, format, size, rate.
+    pub caps: String,
 }
 
 /// What a source gave.

@@ -3,14 +3,18 @@
 pub mod architecture;
 pub mod bench;
 pub mod calibrate;
+pub mod camera;
+pub mod cameras;
 pub mod evaluate;
 pub mod exit;
 pub mod inspect;
 pub mod msa;
 pub mod product;
+pub mod record;
 pub mod results;
 pub mod run;
 pub mod schema;
+pub mod snapshot;
 pub mod synth;
 pub mod train;
 
@@ -41,6 +45,15 @@ enum Command {
     Run(run::RunArguments),
     /// Judge the settings: every problem is told, exit code 0 or 78
     Check(run::CheckArguments),
+    /// List the cameras that are connected, each with a section for the station file
+    #[command(long_about = cameras::LONG)]
+    Cameras(cameras::Arguments),
+    /// Take one frame of a camera, as the daemon would get it
+    #[command(long_about = snapshot::LONG)]
+    Snapshot(snapshot::Arguments),
+    /// Record pictures to train on, through the pipeline that will judge
+    #[command(long_about = record::LONG)]
+    Record(record::Arguments),
     /// Train a product on a folder of good parts
     Train(train::Arguments),
     /// Find a bundle's threshold again, with good parts from production
@@ -67,7 +80,13 @@ enum Command {
 impl Command {
     fn runs_the_network(&self) -> bool {
         match self {
-            Self::Check(_) | Self::Results(_) | Self::Schema(_) | Self::Synth(_) => false,
+            Self::Check(_)
+            | Self::Cameras(_)
+            | Self::Snapshot(_)
+            | Self::Record(_)
+            | Self::Results(_)
+            | Self::Schema(_)
+            | Self::Synth(_) => false,
             Self::Run(_)
             | Self::Train(_)
             | Self::Calibrate(_)
@@ -96,6 +115,9 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => run::check(&arguments),
+        Command::Cameras(arguments) => cameras::run(&arguments),
+        Command::Snapshot(arguments) => snapshot::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Train(arguments) => train::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),

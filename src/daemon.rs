@@ -145,7 +145,8 @@ pub fn run(given: Given<'_>, load_config: Reload<'_>, clock: &dyn Clock) -> Resu
             ledger::run(Ledger::new(book, &config.groups, health), &reports, &verdicts_in, clock);
         });
         let ways = cameras::Ways { reports: reports_in, frames: frames_in, triggers };
-        let (judges, inference) = Judges::start(scope, engine, (frames, ways.reports.clone()), health, clock);
+        let (judges, inference) =
+            Judges::start(scope, engine, (frames, ways.reports.clone()), (health, clock), events.clone());
         // From here on only cameras and intake hold `frames_in`: the last one to stop ends the stream.
         let surroundings = cameras::Surroundings {
             remaining: remaining.as_ref(),
@@ -181,8 +182,8 @@ impl Judges {
         scope: &'scope Scope<'scope, '_>,
         engine: &'scope Engine,
         (frames, reports): (Receiver<Frame>, Sender<Report>),
-        health: &'scope Health,
-        clock: &'scope dyn Clock,
+        (health, clock): (&'scope Health, &'scope dyn Clock),
+        events: Events<'scope>,
     ) -> (Self, ScopedJoinHandle<'scope, Result<(), DeviceLost>>) {
         let (loads, loads_out) = bounded(CHANGES);
         let (loaded_in, loaded) = bounded(CHANGES);
@@ -196,6 +197,7 @@ impl Judges {
                 reports,
                 health,
                 clock,
+                events: Some(events),
                 hangs_at: number(HANGS_AT),
             };
             inference::run(engine.batch_max, &frames, &changes_out, context)

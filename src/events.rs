@@ -34,6 +34,19 @@ pub enum Event {
         camera: CameraId,
         frames: u64,
     },
+    /// The same picture, again and again.
+    CameraFrozen {
+        camera: CameraId,
+    },
+    PictureOutOfRange {
+        camera: CameraId,
+        cause: String,
+    },
+    /// Good parts become other than they were.
+    Drifting {
+        camera: CameraId,
+        what: String,
+    },
     BrokerBack {
         away: Duration,
     },
@@ -142,6 +155,14 @@ impl Event {
                 let text = format!("the source has given its last frame, {frames} in all");
                 (Level::Info, "CAMERA_ENDED", text)
             }
+            Self::CameraFrozen { .. } => {
+                let text = "the camera sends the same picture again: parts are not judged by it".into();
+                (Level::Error, "CAMERA_FROZEN", text)
+            }
+            Self::PictureOutOfRange { cause, .. } => {
+                (Level::Warning, "PICTURE_OUT_OF_RANGE", format!("parts are not judged: {cause}"))
+            }
+            Self::Drifting { what, .. } => (Level::Warning, "DRIFT", what.clone()),
             Self::BrokerBack { away } => {
                 (Level::Info, "BROKER_BACK", format!("connected again after {}", seconds(*away)))
             }
@@ -157,10 +178,7 @@ impl Event {
                 (Level::Info, "OUTBOX_BACK", format!("results go to disk again after {}", seconds(*after)))
             }
             Self::OutboxDamaged { torn_tails, lost, unreadable } => {
-                let text = format!(
-                    "{torn_tails} writes that a crash cut short, {lost} results lost to damage, {unreadable} files that cannot be read"
-                );
-                (Level::Error, "OUTBOX_DAMAGED", text)
+                (Level::Error, "OUTBOX_DAMAGED", damaged(*torn_tails, *lost, *unreadable))
             }
             Self::CountersLost { cause } => {
                 let text = format!("lifetime counters begin at zero, the old ones cannot be read: {cause}");
@@ -178,14 +196,8 @@ impl Event {
             }
             Self::ConfigApplied { changes } => (Level::Info, "CONFIG_APPLIED", changes.clone()),
             Self::ConfigRefused { cause } => (Level::Warning, "CONFIG_REFUSED", cause.clone()),
-            Self::CommandAccepted { command, is_repeat: true, .. } => {
-                let text = format!(
-                    "command {command} was accepted before under this id and is not carried out again"
-                );
-                (Level::Info, "COMMAND_ACCEPTED", text)
-            }
-            Self::CommandAccepted { command, .. } => {
-                (Level::Info, "COMMAND_ACCEPTED", format!("command {command} accepted"))
+            Self::CommandAccepted { command, is_repeat, .. } => {
+                (Level::Info, "COMMAND_ACCEPTED", accepted(command, *is_repeat))
             }
             Self::CommandRefused { command, cause, untold, .. } => {
                 let more = if *untold > 0 { format!(" (and {untold} more before)") } else { String::new() };
@@ -204,7 +216,10 @@ impl Event {
         match self {
             Self::CameraLost { camera, .. }
             | Self::CameraBack { camera, .. }
-            | Self::CameraEnded { camera, .. } => Some(camera),
+            | Self::CameraEnded { camera, .. }
+            | Self::CameraFrozen { camera }
+            | Self::PictureOutOfRange { camera, .. }
+            | Self::Drifting { camera, .. } => Some(camera),
             _ => None,
         }
     }
@@ -225,6 +240,19 @@ impl Event {
 
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+fn accepted(command: &str, is_repeat: bool) -> String {
+    if is_repeat {
+        return format!("command {command} was accepted before under this id and is not carried out again");
+    }
+    format!("command {command} accepted")
+}
+
+fn damaged(torn_tails: u64, lost: u64, unreadable: u64) -> String {
+    format!(
+        "{torn_tails} writes that a crash cut short, {lost} results lost to damage, {unreadable} files that cannot be read"
+    )
 }
 
 fn of_product(product: &str, bundle_sha256: &str, device: &str) -> String {

@@ -3,6 +3,8 @@
 //! The file's content decides its format, not its name. Whatever cannot be shown whole is an error that names
 //! the file: half a picture must never be judged.
 
+pub mod writing;
+
 use std::fs;
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};

@@ -5,7 +5,9 @@
 
 pub mod bench;
 mod crew;
+mod drift;
 pub mod rules;
+mod unfit;
 
 use std::time::Duration;
 
@@ -15,12 +17,14 @@ use crate::clock::Clock;
 use crate::config;
 use crate::config::product::Product;
 use crate::engine::{Detector, Engine, EngineError, How, LoadError, threads};
+use crate::events::Events;
 use crate::frame::{Frame, Generation};
 use crate::health::{Active, Health};
 use crate::inference::bench::Bench;
 use crate::inference::rules::{Limits, Rules};
 use crate::ledger::Report;
 use crate::model::bundle::Bundle;
+use crate::model::bundle::manifest::Manifest;
 use crate::model::bundle::roi::CalibratedRoi;
 use crate::model::score::area::Inspected;
 use crate::verdict::{Reason, Recipe};
@@ -91,7 +95,9 @@ impl Inspector {
             precision: engine.precision(),
             ..Recipe::default()
         };
-        let rules = Rules::new(product, (bundle.manifest.calibration, calibrated_roi), origin)?;
+        let Manifest { calibration, appearance, .. } = bundle.manifest;
+        let learned = (calibration, calibrated_roi, appearance);
+        let rules = Rules::new(product, learned, origin)?;
         let device = rules.recipe.device.clone();
         let inspector = Self::new(Box::new(engine), rules);
         inspector
@@ -156,6 +162,8 @@ pub struct Context<'a> {
     pub reports: Sender<Report>,
     pub health: &'a Health,
     pub clock: &'a dyn Clock,
+    /// Where what an operator should know is told.
+    pub events: Option<Events<'a>>,
     /// For tests: at this frame, counted from 1, the thread hangs for ever.
     pub hangs_at: Option<u64>,
 }

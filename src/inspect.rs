@@ -13,6 +13,8 @@ use anyhow::Context;
 use image::RgbImage;
 use serde::Serialize;
 
+use crate::appearance::Look;
+use crate::appearance::limits::Limits;
 use crate::calibrate::Calibration;
 use crate::calibrate::share::Percent;
 use crate::causes;
@@ -34,6 +36,8 @@ pub struct Rules<'a> {
     pub calibration: Option<&'a Calibration>,
     /// What counts of each picture; None is the whole.
     pub roi: Option<&'a Roi>,
+    /// What a picture must look like for the network to be asked.
+    pub image: &'a Limits,
 }
 
 /// All images, in the order they were given.
@@ -124,7 +128,8 @@ pub fn run(
         each(&inspection);
         inspections.push(inspection);
     }
-    let unreadable = inspections.iter().filter(|inspection| inspection.error.is_some()).count();
+    let is_unreadable = |inspection: &&Inspection| inspection.code == Reason::FrameCorrupt.code();
+    let unreadable = inspections.iter().filter(is_unreadable).count();
     Ok(Inspections { images: inspections, unreadable })
 }
 
@@ -137,6 +142,11 @@ fn judge(
     clock: &dyn Clock,
 ) -> anyhow::Result<Inspection> {
     let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
+    if let Some(oddity) = rules.image.oddity(&Look::at(picture)) {
+        let refused = inspection(path, rules, Outcome::NotInspected(Reason::ImageOutOfRange), None);
+        let error = Some(format!("image {}: {oddity}", path.display()));
+        return Ok(Inspection { error, ..refused });
+    }
     let measured = match detector.measure_one(picture, clock) {
         Ok(measured) => measured,
         Err(error @ EngineError::WrongSize { .. }) => {

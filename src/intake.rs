@@ -4,6 +4,7 @@
 //! too: those are answered here. Where triggers are commands, [`commanded`] holds frames against them.
 
 pub mod commanded;
+pub mod frozen;
 pub mod matching;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,6 +16,7 @@ use tracing::debug;
 use crate::clock::Moment;
 use crate::frame::{CameraId, Captured, Frame, Image, Lease, OWN_NUMBERS, PartId, Trigger, TriggerKey};
 use crate::health::Health;
+use crate::intake::frozen::Watch;
 use crate::ledger::Report;
 use crate::verdict::{Judgement, Reason};
 
@@ -32,6 +34,9 @@ pub struct Opened {
     lease: Option<Lease>,
 }
 
+/// What a camera delivered, and whether that shows a frozen camera.
+type Shown = (Captured, bool);
+
 /// The way from one camera into the station.
 #[derive(Debug)]
 pub struct Intake<'a> {
@@ -45,6 +50,7 @@ pub struct Intake<'a> {
     health: &'a Health,
     reports: Sender<Report>,
     frames: Sender<Frame>,
+    watch: Option<Watch<'a>>,
 }
 
 impl<'a> Intake<'a> {
@@ -57,14 +63,20 @@ impl<'a> Intake<'a> {
         reports: Sender<Report>,
         frames: Sender<Frame>,
     ) -> Self {
-        Self { camera, id, next: 0, is_commanded: false, remaining, health, reports, frames }
+        Self { camera, id, next: 0, is_commanded: false, remaining, health, reports, frames, watch: None }
+    }
+
+    /// Answers `FRAME_FROZEN` where `watch` says so.
+    pub fn set_watch(&mut self, watch: Option<Watch<'a>>) {
+        self.watch = watch;
     }
 
     /// Takes a frame that is a trigger by itself. Never waits for inference: when its queue is full, this frame is the
     /// one that is dropped.
     pub fn take(&mut self, captured: Captured) {
+        let is_frozen = self.is_frozen(&captured);
         if let Some(opened) = self.open(captured.at, captured.part_id, None) {
-            self.hand_on(opened, captured.image);
+            self.hand_on(opened, (captured.image, is_frozen));
         }
     }
 
@@ -96,8 +108,14 @@ impl<'a> Intake<'a> {
         Some(Opened { trigger, lease: active.map(|active| active.lease) })
     }
 
+    /// To be asked of each frame of the camera, and once.
+    fn is_frozen(&mut self, captured: &Captured) -> bool {
+        let image = captured.image.as_ref().ok();
+        self.watch.as_mut().zip(image).is_some_and(|(watch, image)| watch.is_frozen(image))
+    }
+
     /// Hands the frame of an open trigger on to inference, or answers for it.
-    fn hand_on(&self, Opened { trigger, lease }: Opened, image: Result<Image, String>) {
+    fn hand_on(&self, Opened { trigger, lease }: Opened, (image, is_frozen): (Result<Image, String>, bool)) {
         let key = trigger.key;
         let image = match image {
             Ok(image) => image,
@@ -106,6 +124,9 @@ impl<'a> Intake<'a> {
                 return self.answer(key, Reason::FrameCorrupt);
             }
         };
+        if is_frozen {
+            return self.answer(key, Reason::FrameFrozen);
+        }
         let Some(lease) = lease else { return self.answer(key, Reason::NotReady) };
         match self.frames.try_send(Frame { trigger, lease, image }) {
             Ok(()) => {}
@@ -115,10 +136,10 @@ impl<'a> Intake<'a> {
     }
 
     /// The frame of a trigger that was opened before it came.
-    fn show(&self, mut opened: Opened, captured: Captured, sure_from: Duration) {
+    fn show(&self, mut opened: Opened, (captured, is_frozen): Shown, sure_from: Duration) {
         opened.trigger.captured = captured.at;
         self.report(Report::Seen { key: opened.trigger.key, captured: captured.at, sure_from });
-        self.hand_on(opened, captured.image);
+        self.hand_on(opened, (captured.image, is_frozen));
     }
 
     fn answer(&self, key: TriggerKey, reason: Reason) {

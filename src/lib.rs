@@ -16,10 +16,12 @@
 //! [`daemon`] builds this chain and is the only module that knows all of it. A stop request reaches the cameras
 //! only; each later stage stops because its input ends. A stage that fails ends its neighbours the same way.
 //!
-//! Offline, [`train`] makes a bundle from good parts with the network in [`model`], [`calibrate`] finds its threshold,
-//! [`recalibrate`] lets production's good parts join it, [`evaluate`] and [`inspect`] judge image files through the
-//! same engine, [`report`] shows an evaluation to people, [`msa`] asks how far the judging repeats, and [`synth`] draws
-//! parts.
+//! Before a picture is scored, [`appearance`] says whether it looks, as a whole, like those learned from.
+//!
+//! Offline, [`commission`] sets a camera up and records pictures, [`train`] makes a bundle from good parts with the
+//! network in [`model`], [`calibrate`] finds its threshold, [`recalibrate`] lets production's good parts join it,
+//! [`evaluate`] and [`inspect`] judge image files through the same engine, [`report`] shows an evaluation to people,
+//! [`msa`] asks how far the judging repeats, and [`synth`] draws parts.
 //!
 //! # Invariants
 //!
@@ -33,6 +35,7 @@
 //! - [`frame`]s are copied once, into buffers of a pool, and training, evaluation and the daemon prepare them by the
 //!   same function.
 
+pub mod appearance;
 pub mod backoff;
 pub mod bench;
 pub mod calibrate;
@@ -41,6 +44,7 @@ pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod command;
+pub mod commission;
 pub mod config;
 pub mod daemon;
 pub mod dataset;

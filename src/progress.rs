@@ -31,6 +31,20 @@ impl Progress {
         Self { bar, what, is_terminal, last_line: None }
     }
 
+    /// Of work that nobody knows the end of.
+    pub fn start_open(what: &'static str) -> Self {
+        let progress = Self::start(what, 0);
+        progress.bar.unset_length();
+        let style = "{prefix} {pos} in {elapsed} {wide_msg}";
+        progress.bar.set_style(ProgressStyle::with_template(style).expect("the template is a constant"));
+        progress
+    }
+
+    /// A line that stays, above the bar if there is one.
+    pub fn say(&self, line: &str) {
+        self.bar.suspend(|| say(line));
+    }
+
     /// `done` steps are done; `note` says what is known now.
     pub fn set(&mut self, done: usize, note: &str) {
         self.bar.set_position(done as u64);
@@ -40,8 +54,11 @@ impl Progress {
         if !self.is_terminal && is_due {
             self.last_line = Some(elapsed);
             let left = self.bar.eta().as_secs();
-            let all = self.bar.length().unwrap_or(0);
-            say(format!("{} {done}/{all}, {left} s left {note}", self.what).trim_end());
+            let line = match self.bar.length() {
+                Some(all) => format!("{} {done}/{all}, {left} s left {note}", self.what),
+                None => format!("{} {done} {note}", self.what),
+            };
+            say(line.trim_end());
         }
     }
 

@@ -9,6 +9,7 @@ pub mod report;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::appearance::usual::Usual;
 use crate::calibrate::evidence::{MadeOn, Sample};
 use crate::calibrate::renew::Renewal;
 use crate::calibrate::share::Share;
@@ -70,7 +71,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
     destination::check(out)?;
 
     let (mut samples, mut made_on, mut taken, mut inspected) = (Vec::new(), None, None, None);
-    let mut scoring = bundle.manifest.scoring.clone();
+    let (mut scoring, mut appearance) = (bundle.manifest.scoring.clone(), bundle.manifest.appearance.clone());
     if let Some((folder, files)) = found {
         let calibrated = CalibratedRoi::of(&bundle.manifest);
         match &options.product {
@@ -94,6 +95,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
             (samples, made_on) = measure(&mut engine, &chosen.new, clock)?;
             scoring.roi_sha256 = roi.map(|roi| roi.sha256().to_owned());
         }
+        appearance = appearance.map(|usual| chosen.looks.iter().fold(usual, Usual::with));
         taken = Some(tally(&folder, &files, &chosen, &held));
     }
     let is_changed = options.replace
@@ -107,7 +109,6 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
         }
         return Ok(report(options, before, before, taken, options.out.as_ref()));
     }
-    let at = clock.now().rfc3339()?;
     let after = before.renewed(&Renewal {
         samples: &samples,
         made_on: made_on.as_ref(),
@@ -115,13 +116,13 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
         target,
         shortfall,
         guard_band: options.guard_band,
-        at: &at,
+        at: &clock.now().rfc3339()?,
         command: &options.command,
     })?;
     if let (Some(taken), Some(change)) = (&mut taken, after.changes.last()) {
         taken.parts_added = change.parts;
     }
-    let manifest = Manifest { calibration: after.clone(), scoring, ..bundle.manifest.clone() };
+    let manifest = Manifest { calibration: after.clone(), scoring, appearance, ..bundle.manifest.clone() };
     writing::rewrite(&options.bundle, &bundle.sha256, &manifest, out)?;
     let mut report = report(options, before, &after, taken, Some(out));
     report.roi = inspected.map(Into::into);

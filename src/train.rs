@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::appearance::usual::Usual;
 use crate::calibrate::share::Share;
 use crate::calibrate::{self, Calibration};
 use crate::clock::Clock;
@@ -170,6 +171,7 @@ pub fn run(options: &Options, stop: &AtomicBool, clock: &dyn Clock) -> anyhow::R
         preprocess: Preprocess::known(),
         scoring: engine.scorer().scoring.clone(),
         calibration: calibration.clone(),
+        appearance: Usual::of(&good.looks),
         self_test,
         provenance: input.provenance(&outcome, held_out::made_on(&engine), created),
     };

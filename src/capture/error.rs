@@ -10,6 +10,8 @@ use gstreamer::glib;
 pub enum CaptureError {
     #[error("gstreamer does not start")]
     Gstreamer(#[source] glib::Error),
+    #[error("gstreamer cannot look for cameras")]
+    NoMonitor,
     #[error("pipeline does not parse")]
     Unparsable(#[source] glib::Error),
     #[error("pipeline has no appsink named \"frames\": end it with `! appsink name=frames`")]

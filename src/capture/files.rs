@@ -16,7 +16,7 @@ use crate::capture::copy::{self, Expected};
 use crate::capture::error::CaptureError;
 use crate::capture::folder::{self, Playlist};
 use crate::capture::pipeline::{Pipeline, Pull};
-use crate::capture::{FrameSource, Pulled};
+use crate::capture::{FrameSource, Negotiated, Pulled};
 use crate::causes;
 use crate::clock::{Clock, Moment};
 use crate::config::camera::{Camera, Files};
@@ -208,6 +208,10 @@ impl FrameSource for FilesSource<'_> {
             Pull::EndOfStream => return Err(CaptureError::StreamEnded),
         }
         Ok(self.arrived.pop_front().map_or(Pulled::Nothing, Pulled::Captured))
+    }
+
+    fn negotiated(&self) -> Vec<Negotiated> {
+        self.pipeline.negotiated()
     }
 }
 

@@ -9,9 +9,10 @@ use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSrc};
 use tracing::{debug, warn};
 
+use crate::capture::bayer;
 use crate::capture::copy::{self, Expected};
 use crate::capture::error::CaptureError;
-use crate::capture::{FrameSource, Pulled};
+use crate::capture::{FrameSource, Negotiated, Pulled};
 use crate::clock::Clock;
 use crate::config::camera::Camera;
 use crate::frame::{BufferPool, Captured};
@@ -54,6 +55,7 @@ impl Pipeline {
         // Else the sink would keep the last frame from its camera's buffer pool.
         sink.set_enable_last_sample(false);
 
+        bayer::guard(&elements);
         let bus = elements.bus().expect("a pipeline has a bus");
         // An unread bus grows for ever, so it is given only what will be read.
         bus.set_sync_handler(|_, message| match message.type_() {
@@ -84,6 +86,21 @@ impl Pipeline {
             None if self.sink.is_eos() => Ok(Pull::EndOfStream),
             None => Ok(Pull::Nothing),
         }
+    }
+
+    /// What the elements hand on to one another, from the source on; nothing before the first frame.
+    pub(super) fn negotiated(&self) -> Vec<Negotiated> {
+        let elements = self.elements.iterate_sorted().into_iter().flatten();
+        let mut links: Vec<Negotiated> = elements
+            .flat_map(|element| {
+                let caps = element.src_pads().into_iter().filter_map(|pad| pad.current_caps());
+                caps.map(|caps| Negotiated { element: element.name().into(), caps: caps.to_string() })
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        // GStreamer begins with the sink.
+        links.reverse();
+        links
     }
 
     /// What an element reported, if any did.
@@ -160,5 +177,9 @@ impl FrameSource for PipelineSource<'_> {
             // A camera does not end: it is gone.
             Pull::EndOfStream => return Err(CaptureError::StreamEnded),
         })
+    }
+
+    fn negotiated(&self) -> Vec<Negotiated> {
+        self.pipeline.negotiated()
     }
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use super::calibrate::separator;
 use super::product::{ProductFile, Station};
 use super::{exit, print, print_json};
+use crate::appearance::{self, Look};
 use crate::clock::{Clock, SystemClock};
 use crate::config::engine::{Device, Precision};
 use crate::config::product::Product;
@@ -104,6 +105,7 @@ struct TestSet<'a> {
     fingerprints: &'a [String],
     sizes: &'a [Size],
     good_parts: Option<&'a Groups>,
+    looks: &'a [Look],
     data: &'a Path,
     data_sha256: String,
     command: String,
@@ -114,6 +116,14 @@ impl<'a> TestSet<'a> {
     fn those(&self, is_such: impl Fn(&str) -> bool) -> Vec<&'a Labelled> {
         let known = self.images.iter().zip(self.fingerprints);
         known.filter(|(_, print)| is_such(print)).map(|(image, _)| image).collect()
+    }
+
+    fn out_of_range(&self, limits: &appearance::limits::Limits) -> Option<Note> {
+        let looked = self.images.iter().zip(self.looks);
+        let odd: Vec<_> = looked.filter_map(|(image, look)| Some((image, limits.oddity(look)?))).collect();
+        let (first, why) = odd.first()?;
+        let good = odd.iter().filter(|(image, _)| image.is_good).count();
+        Some(Note::OutOfRange { images: odd.len(), good, first: first.path.clone(), why: why.to_string() })
     }
 }
 
@@ -137,7 +147,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             .notes
             .extend((groups.count() < images).then_some(Note::Parts { images, parts: groups.count() }));
     }
-    let check::Looked { notes, sizes, fingerprints, .. } = looked;
+    let check::Looked { notes, sizes, fingerprints, looks, .. } = looked;
     for note in &notes {
         say(&format!("note: {note}"));
     }
@@ -149,6 +159,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         fingerprints: &fingerprints,
         sizes: &sizes,
         good_parts: parts.as_ref().map(|parts| &parts.groups),
+        looks: &looks,
         data: &arguments.data,
         data_sha256: dataset::data_sha256(&arguments.data, &files)?,
         command: super::command_line(),
@@ -190,7 +201,7 @@ fn evaluate(
     arguments: &Arguments,
     clock: &dyn Clock,
 ) -> anyhow::Result<Evaluated> {
-    let Station { bundle, mut engine, limits, product } =
+    let Station { bundle, mut engine, limits, product, image } =
         arguments.product.load(bundle_file, arguments.device, arguments.precision)?;
     let Manifest { calibration, provenance, .. } = &bundle.manifest;
     let roi = product.as_ref().and_then(|product| product.roi.as_deref());
@@ -210,6 +221,9 @@ fn evaluate(
     let own = set.those(|print| calibrating.contains(print));
     if let Some(first) = own.first() {
         tell(Note::Calibrating { images: own.len(), first: first.path.clone() });
+    }
+    if let Some(note) = set.out_of_range(&image) {
+        tell(note);
     }
     let known = set.those(|print| provenance.was_seen(print) || calibrating.contains(print));
     let known_good = known.iter().filter(|image| image.is_good).count();

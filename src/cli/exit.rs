@@ -5,7 +5,10 @@ use std::io::{self, ErrorKind};
 
 use super::OutputError;
 use super::architecture::BadChange;
+use super::camera::NoSuchCamera;
 use crate::calibrate::CalibrateError;
+use crate::commission::CommissionError;
+use crate::commission::store::StoreError;
 use crate::config::problem::Problems;
 use crate::daemon::DaemonError;
 use crate::dataset::DatasetError;
@@ -69,6 +72,9 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
             CalibrateError::NotFinite { .. } | CalibrateError::Inconsistent { .. } => SOFTWARE,
         });
     }
+    if let Some(error) = cause.downcast_ref::<CommissionError>() {
+        return Some(of_commission(error));
+    }
     if let Some(error) = cause.downcast_ref::<SynthError>() {
         return Some(match error {
             SynthError::Io { .. } | SynthError::Encode { .. } => IO,
@@ -96,6 +102,7 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
     let codes = [
         (is_input, NO_INPUT),
         (cause.is::<BadChange>(), USAGE),
+        (cause.is::<NoSuchCamera>(), USAGE),
         (cause.is::<MethodError>(), NO_INPUT),
         (cause.is::<DeviceError>() || cause.is::<RoiError>() || cause.is::<RoiTooSmall>(), CONFIG),
         (cause.is::<Problems>(), CONFIG),
@@ -105,4 +112,16 @@ fn known(cause: &(dyn Error + 'static)) -> Option<u8> {
         (cause.is::<io::Error>() || cause.is::<image::ImageError>(), IO),
     ];
     codes.into_iter().find_map(|(is, code)| is.then_some(code))
+}
+
+fn of_commission(error: &CommissionError) -> u8 {
+    match error {
+        CommissionError::Capture { .. } | CommissionError::Silent { .. } | CommissionError::Ended { .. } => {
+            NO_INPUT
+        }
+        CommissionError::Damaged { .. } => CONFIG,
+        CommissionError::NoTrigger { .. } | CommissionError::Store(StoreError::Exists(_)) => USAGE,
+        CommissionError::Store(_) | CommissionError::Stopped { .. } => IO,
+        CommissionError::Thread(_) => SOFTWARE,
+    }
 }

@@ -37,12 +37,12 @@ pub(super) struct Arguments {
 
 /// Ends with 66 if an image could not be read; the others are judged all the same.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let Station { bundle, mut engine, limits, product } =
+    let Station { bundle, mut engine, limits, product, image } =
         arguments.product.load(&arguments.bundle, arguments.device, arguments.precision)?;
     let Limits { judge, regions, is_calibrated } = limits;
     let calibration = is_calibrated.then_some(&bundle.manifest.calibration);
     let roi = product.as_ref().and_then(|product| product.roi.as_deref());
-    let rules = Rules { judge, regions, calibration, roi };
+    let rules = Rules { judge, regions, calibration, roi, image: &image };
     let mut printed = Ok(());
     let inspections = inspect::run(
         &mut engine,

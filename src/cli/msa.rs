@@ -55,7 +55,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let parts = dataset::repeats::repeats(&arguments.data, arguments.group_by.as_deref())?;
-    let Station { bundle, mut engine, limits, product } =
+    let Station { bundle, mut engine, limits, product, .. } =
         arguments.product.load(&arguments.bundle, arguments.device, arguments.precision)?;
     let captures = parts.iter().map(|part| part.captures.len()).sum();
     let mut progress = Progress::start("captures", captures);

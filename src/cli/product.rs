@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::appearance;
 use crate::config::engine::{Device, Precision};
 use crate::config::product::{self, Product};
 use crate::engine::{Detector, Engine, How, threads};
@@ -31,6 +32,8 @@ pub(super) struct Station {
     pub(super) limits: Limits,
     /// Says what counts of each picture; None is the whole.
     pub(super) product: Option<Product>,
+    /// What a picture must look like for the network to be asked.
+    pub(super) image: appearance::limits::Limits,
 }
 
 impl ProductFile {
@@ -53,6 +56,8 @@ impl ProductFile {
         if let Some(roi) = roi {
             say(&format!("ROI: {}", calibrated.inspected(roi)));
         }
-        Ok(Station { bundle, engine, limits, product })
+        let own = product.as_ref().map(|product| product.image).unwrap_or_default();
+        let image = appearance::limits::Limits::new(bundle.manifest.appearance.as_ref(), own);
+        Ok(Station { bundle, engine, limits, product, image })
     }
 }

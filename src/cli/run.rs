@@ -142,7 +142,7 @@ impl Settings {
     }
 
     /// What `read` makes of the settings.
-    fn with<T>(&self, product: Option<&str>, read: impl FnOnce(&Sources<'_>) -> T) -> T {
+    pub(super) fn with<T>(&self, product: Option<&str>, read: impl FnOnce(&Sources<'_>) -> T) -> T {
         let pipelines = Pipelines {
             shared_dir: Path::new(SHARED_PIPELINES),
             fill: &|text, parameters| {

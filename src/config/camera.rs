@@ -15,6 +15,8 @@ const WINDOW: Duration = Duration::from_millis(200);
 /// A pulse that fires a camera overtakes the command by about so much.
 const PULSE_EARLY: Duration = Duration::from_millis(50);
 const RATE_HZ: f64 = 1.0;
+/// A sensor never gives the same picture twice.
+const FROZEN_AFTER: u32 = 1;
 /// Widest and highest frame.
 const LONGEST_SIDE: i64 = 16_384;
 
@@ -34,6 +36,8 @@ pub struct Camera {
     pub stall: Duration,
     /// First and longest pause between tries to rebuild a lost pipeline.
     pub retry: (Duration, Duration),
+    /// The same picture, to the bit, so many times again is a frozen camera; 0 is none. Files may repeat.
+    pub frozen_after: u32,
 }
 
 impl Camera {
@@ -157,14 +161,38 @@ pub(super) fn read(raw: raw::Camera, section: &mut Section<'_>, pipelines: &Pipe
         Some(raw) => source(raw, &mut section.inner("source")),
         None => Some(Source::Pipeline),
     };
-    let camera =
-        Camera { id: id?, source: source?, pipeline: pipeline?, format, size, trigger, stall, retry };
+    let frozen_after = frozen_after(raw.frozen_after, source.as_ref(), section);
+    let camera = Camera {
+        id: id?,
+        source: source?,
+        pipeline: pipeline?,
+        format,
+        size,
+        trigger,
+        stall,
+        retry,
+        frozen_after,
+    };
     match (pipelines.check)(&camera) {
         Ok(()) => Some(camera),
         Err(why) => {
             section.wrong("pipeline", why);
             None
         }
+    }
+}
+
+fn frozen_after(raw: Key<i64>, source: Option<&Source>, section: &mut Section<'_>) -> u32 {
+    let is_given = !raw.is_absent();
+    let given = section.whole("frozen_after", raw, 0..=1_000_000);
+    match source {
+        Some(Source::Files(_)) if is_given => {
+            section
+                .wrong("frozen_after", "does not go with kind = \"files\": files may show the same picture");
+            0
+        }
+        Some(Source::Files(_)) => 0,
+        Some(Source::Pipeline) | None => given.unwrap_or(FROZEN_AFTER),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::problem::{Findings, Problem, Problems};
 use super::section::Section;
 use super::{layers, raw, reader, roi};
+use crate::appearance::limits::Own;
 use crate::roi::Roi;
 use crate::verdict::Threshold;
 
@@ -32,6 +33,8 @@ pub struct Product {
     pub mm_per_px: Option<f64>,
     /// What counts of each frame; None is all of it.
     pub roi: Option<Arc<Roi>>,
+    /// What pictures must look like for the network to be asked, where it is not what the bundle has learned.
+    pub image: Own,
 }
 
 /// A product's file, read.
@@ -134,6 +137,7 @@ fn read(
             raw.and_then(|raw| roi::read(raw, &mut section.inner("roi"))).map(Arc::new)
         }
     };
+    let image = image(raw.image, section);
     Some(Product {
         name: name?.into(),
         file: file.into(),
@@ -145,5 +149,28 @@ fn read(
         min_area_px,
         mm_per_px,
         roi,
+        image,
     })
+}
+
+fn image(raw: raw::Key<raw::Image>, section: &mut Section<'_>) -> Own {
+    const GREY: std::ops::RangeInclusive<f64> = 0.0..=255.0;
+    const SHARE: std::ops::RangeInclusive<f64> = 0.0..=1.0;
+    let raw = section.get("image", raw).unwrap_or_default();
+    let mut section = section.inner("image");
+    let own = Own {
+        check: section.get("check", raw.check).unwrap_or(Own::default().check),
+        brightness_min: section.number("brightness_min", raw.brightness_min, GREY),
+        brightness_max: section.number("brightness_max", raw.brightness_max, GREY),
+        black_max: section.number("black_max", raw.black_max, SHARE),
+        white_max: section.number("white_max", raw.white_max, SHARE),
+        sharpness_min: section.number("sharpness_min", raw.sharpness_min, GREY),
+        shift_max: section.number("shift_max", raw.shift_max, SHARE),
+    };
+    if let (Some(least), Some(most)) = (own.brightness_min, own.brightness_max)
+        && least > most
+    {
+        section.wrong("brightness_min", format!("must be at most brightness_max, {most}, is {least}"));
+    }
+    own
 }

@@ -148,6 +148,7 @@ pub(super) struct Camera {
     pub(super) stall_s: Key<f64>,
     pub(super) retry_first_s: Key<f64>,
     pub(super) retry_max_s: Key<f64>,
+    pub(super) frozen_after: Key<i64>,
     pub(super) source: Key<Source>,
 }
 
@@ -233,6 +234,20 @@ pub(super) struct Product {
     pub(super) mm_per_px: Key<f64>,
     pub(super) regions: Key<Regions>,
     pub(super) roi: Key<Roi>,
+    pub(super) image: Key<Image>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Image {
+    pub(super) check: Key<bool>,
+    pub(super) brightness_min: Key<f64>,
+    pub(super) brightness_max: Key<f64>,
+    pub(super) black_max: Key<f64>,
+    pub(super) white_max: Key<f64>,
+    pub(super) sharpness_min: Key<f64>,
+    pub(super) shift_max: Key<f64>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

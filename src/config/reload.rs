@@ -71,6 +71,7 @@ pub fn product_changes(old: &Product, new: &Product) -> Vec<String> {
         min_area_px,
         mm_per_px,
         roi,
+        image,
     } = old;
     let mut changes = Vec::new();
     let mut note = |key: &str, old: String, new: String| {
@@ -86,6 +87,10 @@ pub fn product_changes(old: &Product, new: &Product) -> Vec<String> {
     note("regions.map_threshold", number(*map_threshold), number(new.map_threshold));
     note("regions.min_area_px", min_area_px.to_string(), new.min_area_px.to_string());
     note("mm_per_px", number(*mm_per_px), number(new.mm_per_px));
+    for ((key, old), (_, new)) in image.named().into_iter().zip(new.image.named()) {
+        note(&format!("image.{key}"), number(old), number(new));
+    }
+    note("image.check", image.check.to_string(), new.image.check.to_string());
     note("roi", checksum(roi.as_deref()), checksum(new.roi.as_deref()));
     changes
 }

@@ -17,6 +17,7 @@ use crate::frame::{BufferPool, CameraId, Captured, Frame, Size};
 use crate::health::{Health, ModelState};
 use crate::intake::Intake;
 use crate::intake::commanded::{self, Commanded};
+use crate::intake::frozen::Watch;
 use crate::ledger::Report;
 use crate::shutdown::Shutdown;
 
@@ -83,6 +84,7 @@ pub(super) fn start<'scope>(
     for (position, (camera, pool)) in cameras.iter().zip(pools).enumerate() {
         let (reports, frames) = (ways.reports.clone(), ways.frames.clone());
         let mut intake = Intake::new(position, camera.id.clone(), remaining, health, reports, frames);
+        intake.set_watch(Watch::new(camera.id.clone(), camera.frozen_after, events.clone()));
         let mut deliver: Box<dyn FnMut(Captured) + Send> = match camera.trigger {
             TriggerMode::Command(rule) => {
                 commanded.add(position, intake, rule);

@@ -27,30 +27,36 @@ const ALWAYS_ALLOWED: usize = 10;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thumbnail(Vec<f32>);
 
+/// Mean grey value of each field of a picture.
+pub fn fields(picture: Picture<'_>) -> Vec<f32> {
+    let (width, height) = (picture.size.width as usize, picture.size.height as usize);
+    let channels = picture.format.channels();
+    let stride = width * channels;
+    let mut fields = Vec::with_capacity(SIDE * SIDE);
+    for row in 0..SIDE {
+        for column in 0..SIDE {
+            let (rows, columns) = (span(row, height), span(column, width));
+            let mut sum = 0_u64;
+            for y in rows.clone() {
+                let line = &picture.pixels[y * stride..(y + 1) * stride];
+                let part = &line[columns.start * channels..columns.end * channels];
+                sum += part.iter().map(|&value| u64::from(value)).sum::<u64>();
+            }
+            let values = rows.len() * columns.len() * channels;
+            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a grey value")]
+            fields.push((sum as f64 / values as f64) as f32);
+        }
+    }
+    fields
+}
+
 impl Thumbnail {
     pub fn of(picture: Picture<'_>) -> Self {
-        let (width, height) = (picture.size.width as usize, picture.size.height as usize);
-        let stride = width * picture.format.channels();
-        let mut fields = Vec::with_capacity(SIDE * SIDE);
-        for row in 0..SIDE {
-            for column in 0..SIDE {
-                let (rows, columns) = (span(row, height), span(column, width));
-                let mut sum = 0_u64;
-                for y in rows.clone() {
-                    let line = &picture.pixels[y * stride..(y + 1) * stride];
-                    let channels = picture.format.channels();
-                    let part = &line[columns.start * channels..columns.end * channels];
-                    sum += part.iter().map(|&value| u64::from(value)).sum::<u64>();
-                }
-                let values = rows.len() * columns.len() * picture.format.channels();
-                #[expect(
-                    clippy::cast_precision_loss,
-                    clippy::cast_possible_truncation,
-                    reason = "a grey value"
-                )]
-                fields.push((sum as f64 / values as f64) as f32);
-            }
-        }
+        Self::new(fields(picture))
+    }
+
+    /// From a picture's [`fields`].
+    pub fn new(mut fields: Vec<f32>) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "256")]
         let mean = fields.iter().sum::<f32>() / fields.len() as f32;
         for value in &mut fields {

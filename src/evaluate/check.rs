@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Error;
 use serde::{Serialize, Serializer};
 
+use crate::appearance::Look;
 use crate::dataset::Labelled;
 use crate::dataset::likeness::Thumbnail;
 use crate::dataset::parts::{self, Parts};
@@ -54,6 +55,13 @@ pub enum Note {
         calibration: String,
         here: String,
     },
+    /// Images that the network is not asked about: `good` of them are good parts.
+    OutOfRange {
+        images: usize,
+        good: usize,
+        first: PathBuf,
+        why: String,
+    },
     /// Masks that mark pixels outside the ROI alone.
     OutsideRoi {
         masks: usize,
@@ -70,6 +78,8 @@ pub struct Looked {
     pub fingerprints: Vec<String>,
     /// Of each image.
     pub thumbnails: Vec<Thumbnail>,
+    /// What each looks like as a whole.
+    pub looks: Vec<Look>,
 }
 
 /// Reads every image and every mask. An error names the first that cannot be used, and how many more there
@@ -78,20 +88,22 @@ pub fn images(images: &[Labelled]) -> anyhow::Result<Looked> {
     let mut sizes = Vec::with_capacity(images.len());
     let mut fingerprints = Vec::with_capacity(images.len());
     let mut thumbnails = Vec::with_capacity(images.len());
+    let mut looks = Vec::with_capacity(images.len());
     let mut unusable = Vec::new();
     for image in images {
         match look(image) {
-            Ok((size, fingerprint, thumbnail)) => {
+            Ok((size, fingerprint, thumbnail, look)) => {
                 sizes.push(size);
                 fingerprints.push(fingerprint);
                 thumbnails.push(thumbnail);
+                looks.push(look);
             }
             Err(error) => unusable.push(error),
         }
     }
     let more = unusable.len().saturating_sub(1);
     match unusable.into_iter().next() {
-        None => Ok(Looked { notes: notes(images, sizes.clone()), sizes, fingerprints, thumbnails }),
+        None => Ok(Looked { notes: notes(images, sizes.clone()), sizes, fingerprints, thumbnails, looks }),
         Some(first) if more == 0 => Err(first),
         Some(first) => Err(first.context(format!("{} images cannot be used, first", more + 1))),
     }
@@ -138,13 +150,13 @@ pub fn good_parts(images: &[Labelled], looked: &Looked, separator: Option<&str>)
     (separator.is_some() || parts.groups.count() < good.len()).then_some(parts)
 }
 
-fn look(image: &Labelled) -> Result<(Size, String, Thumbnail), Error> {
+fn look(image: &Labelled) -> Result<(Size, String, Thumbnail, Look), Error> {
     let (size, pixels, fingerprint) = image_file::read_known(&image.path)?;
     if let Some(mask) = &image.mask {
         pixels::read_mask(mask, size)?;
     }
     let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
-    Ok((size, fingerprint, Thumbnail::of(picture)))
+    Ok((size, fingerprint, Thumbnail::of(picture), Look::at(picture)))
 }
 
 fn notes(images: &[Labelled], mut sizes: Vec<Size>) -> Vec<Note> {
@@ -221,6 +233,12 @@ impl fmt::Display for Note {
                 f,
                 "the {images} good images count as {parts} parts, by which the promise is judged; the limits of all \
                  other figures take each image for itself, and are somewhat too close"
+            ),
+            Self::OutOfRange { images, good, first, why } => write!(
+                f,
+                "{images} of these images, {good} of them good, are out of the range of those learned from, for example {} \
+                 ({why}): the daemon answers IMAGE_OUT_OF_RANGE for them, the figures here take their scores",
+                first.display()
             ),
             Self::OutsideRoi { masks, first } => write!(
                 f,

@@ -9,7 +9,9 @@ use crate::engine::{EngineError, Measured};
 use crate::frame::{Frame, Picture, PixelFormat, Size};
 use crate::health::Active;
 use crate::inference::crew::{Crew, OnDuty};
+use crate::inference::drift::Drifts;
 use crate::inference::rules::Rules;
+use crate::inference::unfit::Unfit;
 use crate::inference::{Change, Context, DeviceLost, Notice, Ready};
 use crate::ledger::Report;
 use crate::verdict::regions::{self, Regions};
@@ -24,6 +26,8 @@ pub struct Bench<'a> {
     /// All of one generation.
     batch: Vec<Frame>,
     seen: u64,
+    unfit: Unfit,
+    drifts: Drifts,
     pub(super) context: Context<'a>,
 }
 
@@ -35,7 +39,14 @@ impl std::fmt::Debug for Bench<'_> {
 
 impl<'a> Bench<'a> {
     pub fn new(context: Context<'a>) -> Self {
-        Self { crew: Crew::default(), batch: Vec::new(), seen: 0, context }
+        Self {
+            crew: Crew::default(),
+            batch: Vec::new(),
+            seen: 0,
+            unfit: Unfit::default(),
+            drifts: Drifts::default(),
+            context,
+        }
     }
 
     /// How many frames are in hand.
@@ -127,10 +138,11 @@ impl<'a> Bench<'a> {
             }
         };
         refuse_odd_sizes(rules, odd_size, &mut self.batch, &self.context.reports);
+        let taken_up = clock.now();
+        let brightness = self.unfit.refuse(rules, &mut self.batch, &self.context);
         if self.batch.is_empty() {
             return Ok(());
         }
-        let taken_up = clock.now();
         let pictures: Vec<Picture<'_>> = self.batch.iter().map(|frame| frame.image.picture()).collect();
         let result = network.measure(&pictures, clock);
         drop(pictures);
@@ -138,9 +150,15 @@ impl<'a> Bench<'a> {
             Ok(measured) => measured,
             Err(error) => return self.fail(error),
         };
-        for (frame, measured_frame) in self.batch.drain(..).zip(measured.measured) {
+        for ((frame, measured_frame), &brightness) in
+            self.batch.drain(..).zip(measured.measured).zip(brightness)
+        {
             let start = clock.now();
             let mut judgement = judgement(rules, &frame, &measured_frame);
+            if judgement.outcome == Outcome::Good {
+                let of = (&frame.trigger, generation);
+                self.drifts.count(of, (measured_frame.score, brightness), rules, &self.context);
+            }
             judgement.times = StageTimes {
                 queue: taken_up.since(frame.trigger.captured),
                 preprocess: measured.preprocess,

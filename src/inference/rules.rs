@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::appearance;
+use crate::appearance::usual::Usual;
 use crate::calibrate::Calibration;
 use crate::config::product::Product;
 use crate::model::bundle::roi::{CalibratedRoi, OwnLimits, RoiError};
@@ -59,6 +61,10 @@ pub struct Rules {
     pub calibration: Calibration,
     /// The ROI that the calibration belongs to.
     pub calibrated_roi: CalibratedRoi,
+    /// What the pictures learned from look like; None in a bundle that does not know it.
+    pub usual: Option<Usual>,
+    /// What a picture must look like for the network to be asked.
+    pub image: appearance::limits::Limits,
     /// What counts of each frame; frames of another size are not judged.
     pub roi: Option<Arc<Roi>>,
     pub recipe: Arc<Recipe>,
@@ -69,7 +75,7 @@ impl Rules {
     /// device; its other fields are filled in here. Refused where the product's ROI is not the calibrated one.
     pub fn new(
         product: &Product,
-        (calibration, calibrated_roi): (Calibration, CalibratedRoi),
+        (calibration, calibrated_roi, usual): (Calibration, CalibratedRoi, Option<Usual>),
         origin: Recipe,
     ) -> Result<Self, RoiError> {
         let limits = Limits::new(Some(product), &calibration, &calibrated_roi)?;
@@ -81,7 +87,8 @@ impl Rules {
             ..origin
         };
         let (roi, recipe) = (product.roi.clone(), Arc::new(recipe));
-        Ok(Self { limits, calibration, calibrated_roi, roi, recipe })
+        let image = appearance::limits::Limits::new(usual.as_ref(), product.image);
+        Ok(Self { limits, calibration, calibrated_roi, usual, image, roi, recipe })
     }
 
     /// How much of the ROI is inspected, for people; None where there is no ROI.
@@ -92,6 +99,7 @@ impl Rules {
     /// The same bundle on the same device under settings that have changed.
     pub fn changed(&self, product: &Product, config_sha256: &str) -> Result<Self, RoiError> {
         let origin = Recipe { config_sha256: config_sha256.to_owned(), ..(*self.recipe).clone() };
-        Self::new(product, (self.calibration.clone(), self.calibrated_roi.clone()), origin)
+        let learned = (self.calibration.clone(), self.calibrated_roi.clone(), self.usual.clone());
+        Self::new(product, learned, origin)
     }
 }

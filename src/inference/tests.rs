@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::bounded;
 
 use super::*;
+use crate::appearance::limits::Own;
 use crate::calibrate::evidence::Evidence;
 use crate::calibrate::{Calibration, Shortfall, Target, calibrate};
 use crate::clock::Moment;
@@ -106,6 +107,7 @@ fn product(threshold: f64) -> Product {
         min_area_px: 0.0,
         mm_per_px: None,
         roi: None,
+        image: Own::default(),
     }
 }
 
@@ -121,7 +123,7 @@ fn whole() -> CalibratedRoi {
 
 fn rules_with(threshold: f64, roi: Option<Arc<Roi>>) -> Rules {
     let product = Product { roi, ..product(threshold) };
-    Rules::new(&product, (calibration(), whole()), Recipe::default()).unwrap()
+    Rules::new(&product, (calibration(), whole(), None), Recipe::default()).unwrap()
 }
 
 /// What became of frames with these pixels, threshold 10.
@@ -180,8 +182,14 @@ fn run_with(rounds: &[(u8, u64)], batch_max: usize, surroundings: Surroundings) 
     let (changes_in, changes) = bounded(1);
     let (notices_in, notices) = bounded(16);
     let clock = ManualClock(Arc::new(AtomicU64::new(5)));
-    let context =
-        Context { notices: notices_in, reports: reports_in, health: &health, clock: &clock, hangs_at: None };
+    let context = Context {
+        notices: notices_in,
+        reports: reports_in,
+        health: &health,
+        clock: &clock,
+        hangs_at: None,
+        events: None,
+    };
     let mut bench = Bench::new(context);
     let detector = Scripted { batches: batches_in, clock: clock.clone(), takes_ms, is_warm: false };
     let mut first = Some(Box::new(detector));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use image::Rgb;
 
 use super::*;
+use crate::appearance::limits::Own;
 use crate::calibrate::evidence::Evidence;
 use crate::calibrate::{Shortfall, Target, calibrate};
 use crate::clock::SystemClock;
@@ -53,6 +54,7 @@ fn each_image_gets_its_own_answer_even_beside_a_broken_one() {
         regions: RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 },
         calibration: Some(&calibration),
         roi: None,
+        image: &Limits::default(),
     };
     let broken = folder.path().join("broken.png");
     fs::write(&broken, "no picture").unwrap();
@@ -93,6 +95,26 @@ fn each_image_gets_its_own_answer_even_beside_a_broken_one() {
 }
 
 #[test]
+fn an_image_out_of_range_is_not_shown_to_the_network_and_is_no_broken_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = Own { brightness_min: Some(100.0), ..Own::default() };
+    let rules = Rules {
+        judge: Judge::new(Threshold::new(100.0).unwrap(), 0.0).unwrap(),
+        regions: RegionRule { map_threshold: 100.0, min_area_px: 0.0 },
+        calibration: None,
+        roi: None,
+        image: &Limits::new(None, own),
+    };
+    let images = [picture(folder.path(), 50), picture(folder.path(), 100)];
+    let found = run(&mut Scripted, rules, &images, None, &mut |_| {}, &SystemClock::start()).unwrap();
+    let codes: Vec<_> = found.images.iter().map(|i| (i.evaluation, i.code)).collect();
+    assert_eq!((codes, found.unreadable), (vec![(0, 40), (1, 0)], 0));
+    let line = found.images[0].to_string();
+    assert!(line.contains("50.png: too dark: mean brightness 50, at least 100 is usual"), "{line}");
+    assert!(found.images[0].found.is_none());
+}
+
+#[test]
 fn an_image_that_the_roi_is_not_drawn_on_is_told_and_does_not_stop_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let rules = Rules {
@@ -100,6 +122,7 @@ fn an_image_that_the_roi_is_not_drawn_on_is_told_and_does_not_stop_the_others() 
         regions: RegionRule { map_threshold: 100.0, min_area_px: 0.0 },
         calibration: None,
         roi: None,
+        image: &Limits::default(),
     };
     let odd = folder.path().join("odd.png");
     RgbImage::new(40, 40).save(&odd).unwrap();
@@ -122,6 +145,7 @@ fn json_is_flat_and_without_null() {
         regions: RegionRule { map_threshold: 100.0, min_area_px: 0.0 },
         calibration: None,
         roi: None,
+        image: &Limits::default(),
     };
     let images = [picture(folder.path(), 120), folder.path().join("absent.png")];
     let found = run(&mut Scripted, rules, &images, None, &mut |_| {}, &SystemClock::start()).unwrap();

@@ -12,7 +12,7 @@ use crate::command::{Command, Order};
 use crate::config::camera::Matching;
 use crate::frame::Captured;
 use crate::intake::matching::{self, Decision, Matcher};
-use crate::intake::{Intake, Opened};
+use crate::intake::{Intake, Opened, Shown};
 use crate::verdict::Reason;
 
 /// Without anything to wait for, the thread looks round this often.
@@ -29,7 +29,7 @@ struct View<'a> {
     camera: usize,
     intake: Intake<'a>,
     rule: Matching,
-    matcher: Matcher<Opened, Captured>,
+    matcher: Matcher<Opened, Shown>,
 }
 
 impl<'a> Commanded<'a> {
@@ -59,7 +59,8 @@ impl<'a> Commanded<'a> {
     pub fn captured(&mut self, camera: usize, captured: Captured) {
         if let Some(view) = self.views.iter_mut().find(|view| view.camera == camera) {
             let at = captured.at.mono;
-            let decisions = view.matcher.frame(captured, at);
+            let is_frozen = view.intake.is_frozen(&captured);
+            let decisions = view.matcher.frame((captured, is_frozen), at);
             view.carry_out(decisions);
         }
     }
@@ -82,15 +83,15 @@ impl<'a> Commanded<'a> {
 }
 
 impl View<'_> {
-    fn carry_out(&mut self, decisions: Vec<Decision<Opened, Captured>>) {
+    fn carry_out(&mut self, decisions: Vec<Decision<Opened, Shown>>) {
         for decision in decisions {
             match decision {
                 Decision::Answered { command, frame } => {
-                    let sure_from = matching::sure_from(self.rule, frame.at.mono);
+                    let sure_from = matching::sure_from(self.rule, frame.0.at.mono);
                     self.intake.show(command, frame, sure_from);
                 }
                 Decision::Unanswered { command, reason } => self.intake.answer(command.trigger.key, reason),
-                Decision::Unnamed { frame } => {
+                Decision::Unnamed { frame: (frame, _) } => {
                     if let Some(Opened { trigger, .. }) = self.intake.open(frame.at, frame.part_id, None) {
                         warn!(camera = %trigger.camera, "a frame that no single command names");
                         self.intake.answer(trigger.key, Reason::TriggerAmbiguous);

@@ -1,5 +1,6 @@
 //! Changes of product step by step, and at random.
 
+use crate::appearance::limits::Own;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -26,6 +27,7 @@ fn wanted(name: &str, bundle: &str, sha: &str) -> Box<Wanted> {
         min_area_px: 0.0,
         mm_per_px: None,
         roi: None,
+        image: Own::default(),
     };
     Box::new(Wanted {
         product,

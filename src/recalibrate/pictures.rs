@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::appearance::Look;
 use crate::dataset::DatasetError;
 use crate::dataset::groups::part_name;
 use crate::dataset::likeness::Thumbnail;
@@ -22,7 +23,7 @@ pub struct NewPicture {
 }
 
 /// The pictures of a folder, looked through.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chosen {
     pub new: Vec<NewPicture>,
     /// Already in the calibration.
@@ -31,6 +32,8 @@ pub struct Chosen {
     pub repeated: usize,
     /// Pairs of new pictures that look like one part, and are counted as one.
     pub alike: usize,
+    /// What each new picture looks like as a whole.
+    pub looks: Vec<Look>,
 }
 
 /// What the calibration holds.
@@ -66,7 +69,9 @@ pub fn choose(
         } else {
             // A file's name alone names no part: cameras count from 0 every day.
             let part = separator.map_or_else(|| fingerprint.clone(), |separator| part_name(path, separator));
-            thumbnails.push(Thumbnail::of(Picture { size, format: PixelFormat::Rgb8, pixels: &pixels }));
+            let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
+            thumbnails.push(Thumbnail::of(picture));
+            chosen.looks.push(Look::at(picture));
             chosen.new.push(NewPicture { path: path.clone(), fingerprint, part });
         }
         progress.set(i + 1, "");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use crate::appearance::Look;
 use crate::dataset;
 use crate::dataset::groups::Groups;
 use crate::dataset::likeness::{self, Thumbnail};
@@ -25,6 +26,8 @@ pub struct GoodImages {
     pub fingerprints: Vec<String>,
     /// Those of one part are a group.
     pub groups: Groups,
+    /// What each looks like as a whole.
+    pub looks: Vec<Look>,
 }
 
 /// Images as they are told apart.
@@ -32,6 +35,7 @@ pub struct GoodImages {
 pub struct Looks {
     pub fingerprints: Vec<String>,
     pub thumbnails: Vec<Thumbnail>,
+    pub looks: Vec<Look>,
 }
 
 impl GoodImages {
@@ -87,7 +91,7 @@ impl GoodImages {
             &copies.iter().map(name).collect::<Vec<_>>(),
             &alike.iter().map(name).collect::<Vec<_>>(),
         );
-        Ok(Self { files, fingerprints: good.fingerprints, groups })
+        Ok(Self { files, fingerprints: good.fingerprints, groups, looks: good.looks })
     }
 
     pub fn files(&self, images: &[usize]) -> Vec<PathBuf> {
@@ -115,7 +119,9 @@ impl Looks {
     fn add(&mut self, file: &Path) -> Result<Size, ImageFileError> {
         let (size, pixels, fingerprint) = image_file::read_known(file)?;
         self.fingerprints.push(fingerprint);
-        self.thumbnails.push(Thumbnail::of(Picture { size, format: PixelFormat::Rgb8, pixels: &pixels }));
+        let picture = Picture { size, format: PixelFormat::Rgb8, pixels: &pixels };
+        self.thumbnails.push(Thumbnail::of(picture));
+        self.looks.push(Look::at(picture));
         Ok(size)
     }
 }

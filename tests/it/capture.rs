@@ -34,6 +34,7 @@ fn camera(pipeline: &str) -> Camera {
         trigger: TriggerMode::Free,
         stall: PATIENCE,
         retry: (Duration::from_millis(1), Duration::from_millis(1)),
+        frozen_after: 0,
     }
 }
 

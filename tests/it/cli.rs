@@ -51,6 +51,9 @@ fn help_says_what_each_command_takes() {
     for command in [
         "run",
         "check",
+        "cameras",
+        "snapshot",
+        "record",
         "train",
         "calibrate",
         "evaluate",

@@ -88,6 +88,7 @@ fn make(seed: u64) -> Vec<u8> {
         scoring: Scoring::plain(),
         calibration: calibrate(&Evidence::ungrouped(&scores, &maxima), Target::default(), Shortfall::Flag)
             .unwrap(),
+        appearance: None,
         self_test: SelfTest { scores: engine.self_test_scores(&self_test).unwrap(), tolerance: 1e-3 },
         provenance: provenance(parts.len()),
     };

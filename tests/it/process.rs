@@ -8,6 +8,7 @@ mod jitter;
 mod outage;
 mod outbox;
 mod product;
+mod record;
 mod refused;
 mod reload;
 mod roi;
@@ -15,6 +16,7 @@ mod sequence;
 mod shipped;
 mod systemd;
 mod trigger;
+mod usable;
 
 use std::fs::{self, File};
 use std::io::{self, Write};

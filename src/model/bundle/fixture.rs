@@ -52,6 +52,7 @@ impl Fixture {
             preprocess: Preprocess::known(),
             scoring: Scoring::plain(),
             calibration: calibrate(&evidence, Target::default(), Shortfall::Flag).unwrap(),
+            appearance: None,
             self_test: SelfTest { scores, tolerance: 1e-3 },
             provenance: provenance(),
         };

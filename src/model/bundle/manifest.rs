@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::appearance::usual::Usual;
 use crate::calibrate::Calibration;
 use crate::calibrate::evidence::MadeOn;
 use crate::model::architecture::Architecture;
@@ -20,6 +21,9 @@ pub struct Manifest {
     pub preprocess: Preprocess,
     pub scoring: Scoring,
     pub calibration: Calibration,
+    /// What the good pictures look like as a whole; absent in bundles that were made before this was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appearance: Option<Usual>,
     pub self_test: SelfTest,
     pub provenance: Provenance,
 }
@@ -58,6 +62,7 @@ impl Manifest {
             return Err("preprocess: this csflowd does not prepare pictures that way".into());
         }
         self.scoring.check(self.architecture.flow.scales())?;
+        self.appearance.as_ref().map_or(Ok(()), Usual::check)?;
         let SelfTest { scores, tolerance } = &self.self_test;
         if scores.is_empty() || !scores.iter().all(|score| score.is_finite()) {
             return Err("self_test.scores: must be finite and at least one".into());

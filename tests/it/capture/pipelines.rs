@@ -36,6 +36,45 @@ fn each_format_keeps_its_order_of_channels() {
     check_pixels(&solid("BGR"), PixelFormat::Bgr8, &[0x30, 0x20, 0x10].repeat(37 * 23));
 }
 
+/// The first frame of a drawn picture that comes in `caps`, behind `converter`.
+fn converted(caps: &str, converter: &str, pattern: &str) -> Vec<u8> {
+    let text = format!(
+        "videotestsrc pattern={pattern} foreground-color=0xff4080c0 ! {caps} ! {converter} \
+         ! video/x-raw,format=RGB ! appsink name=frames"
+    );
+    frames(&camera(&text), 1).remove(0).image.unwrap().pixels.to_vec()
+}
+
+#[test]
+fn formats_that_are_converted_show_the_same_picture_at_an_odd_width() {
+    for pattern in ["solid-color", "gradient"] {
+        let rgb = converted("video/x-raw,format=RGB,width=37,height=23", "videoconvert", pattern);
+        assert_eq!(rgb.len(), 37 * 23 * 3);
+        for format in ["BGRx", "NV12", "I420"] {
+            let caps = format!("video/x-raw,format={format},width=37,height=23");
+            let other = converted(&caps, "videoconvert", pattern);
+            let farthest = rgb.iter().zip(&other).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(other.len() == rgb.len() && farthest <= 6, "{format} {pattern}: {farthest}");
+        }
+    }
+}
+
+#[test]
+fn bayer_comes_in_colour_and_an_odd_width_is_told() {
+    let converter = "bayer2rgb ! videoconvert";
+    for format in ["rggb", "bggr", "grbg", "gbrg"] {
+        let pixels =
+            converted(&format!("video/x-bayer,format={format},width=38,height=23"), converter, "solid-color");
+        let wrong = pixels.chunks(3).filter(|pixel| {
+            pixel.iter().zip([0x40, 0x80, 0xc0]).any(|(value, expected)| value.abs_diff(expected) > 4)
+        });
+        assert_eq!(wrong.count(), 0, "{format}");
+    }
+    let odd = "videotestsrc ! video/x-bayer,format=rggb,width=37,height=24 ! bayer2rgb ! videoconvert ! appsink name=frames";
+    let text = failure(&camera(odd));
+    assert!(text.starts_with("bayer2rgb: a width of 37 is odd"), "{text}");
+}
+
 #[test]
 fn odd_widths_lose_their_padding_and_no_pixel() {
     let folder = tempfile::tempdir().unwrap();

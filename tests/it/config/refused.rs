@@ -64,7 +64,7 @@ fn unknown_keys_are_all_found_and_the_nearest_known_one_is_named() {
     assert_snapshot!(refused(&[station, STATION, MQTT, CAMERA, keys].concat()), @r#"
     ETC/csflowd.toml: nmae: is not a key; there are station, mqtt, outbox, engine, camera, group
     ETC/csflowd.toml: statoin: is not a key; did you mean "station"?
-    ETC/csflowd.toml: camera.top.colour: is not a key; there are id, pipeline, parameters, format, width, height, trigger, frames, early_ms, window_ms, stall_s, retry_first_s, retry_max_s, source
+    ETC/csflowd.toml: camera.top.colour: is not a key; there are id, pipeline, parameters, format, width, height, trigger, frames, early_ms, window_ms, stall_s, retry_first_s, retry_max_s, frozen_after, source
     ETC/csflowd.toml: camera.top.source.foldr: is not a key; did you mean "folder"?
     ETC/csflowd.toml: engine.gpu: is not a key; there are device, precision, threads, batch_max, frame_queue, swap
     ETC/csflowd.toml: engine.thread: is not a key; did you mean "threads"?

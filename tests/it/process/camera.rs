@@ -14,7 +14,7 @@ const PIPELINE: &str = "tcpclientsrc host=127.0.0.1 port=${port}
   ! rawvideoparse format=rgb width=96 height=64 framerate=20/1 ! appsink name=frames";
 
 const CAMERA: &str = "[[camera]]\nid = \"top\"\npipeline = \"remote.launch\"\nwidth = 96\nheight = 64\ntrigger = \"command\"\n\
-                      window_ms = 1000\nstall_s = 5\nretry_first_s = 0.05\nretry_max_s = 0.2\n";
+                      window_ms = 1000\nstall_s = 5\nfrozen_after = 0\nretry_first_s = 0.05\nretry_max_s = 0.2\n";
 
 /// A grey that the bundle calls good, and noise.
 const GOOD: [&str; 2] = ["pattern=solid-color", "foreground-color=0xff828282"];

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use csflowd::appearance::limits::Own;
 use csflowd::calibrate::evidence::Evidence;
 use csflowd::calibrate::{Shortfall, Target, calibrate};
 use csflowd::clock::Clock;
@@ -77,6 +78,7 @@ pub(crate) fn product(product: usize, deadline: Duration) -> Product {
         min_area_px: 0.0,
         mm_per_px: None,
         roi: None,
+        image: Own::default(),
     }
 }
 
@@ -84,7 +86,7 @@ pub(crate) fn rules(product: &Product) -> Rules {
     let evidence = Evidence::ungrouped(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]);
     let calibration = calibrate(&evidence, Target::default(), Shortfall::Flag).unwrap();
     let whole = CalibratedRoi::new(None, Grids { cells: vec![[1, 1]], steps: 8 }, ScoreKind::Mean);
-    Rules::new(product, (calibration, whole), Recipe::default()).unwrap()
+    Rules::new(product, (calibration, whole, None), Recipe::default()).unwrap()
 }
 
 /// A network, which knows all shots.

@@ -126,6 +126,7 @@ impl<'a> Life<'a> {
             health,
             clock: &fixed.clock,
             hangs_at: None,
+            events: None,
         });
         let mut changing = Changing::new(script.may_gap, changes_in, notices);
         changing.begin(fixed, world)?;

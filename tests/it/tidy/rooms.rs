@@ -6,7 +6,7 @@ use super::{Source, after};
 
 /// The rooms that a running station is made of, and all that each may know of the others. Those not named here are
 /// the commands of the command line, which know what they need.
-const KNOWS: [(&str, &[&str]); 24] = [
+const KNOWS: [(&str, &[&str]); 25] = [
     ("clock", &[]),
     ("shutdown", &[]),
     ("command", &["clock", "frame"]),
@@ -16,12 +16,13 @@ const KNOWS: [(&str, &[&str]); 24] = [
     ("telemetry", &[]),
     ("progress", &[]),
     ("frame", &["clock"]),
+    ("appearance", &["frame"]),
     ("image_file", &["digest", "frame"]),
     ("roi", &["digest", "frame"]),
     ("verdict", &["clock", "frame"]),
     ("health", &["clock", "frame", "verdict"]),
     ("events", &["clock", "frame", "health"]),
-    ("config", &["digest", "frame", "image_file", "roi", "verdict"]),
+    ("config", &["appearance", "digest", "frame", "image_file", "roi", "verdict"]),
     ("calibrate", &["verdict"]),
     ("products", &["clock", "config", "frame"]),
     (
@@ -29,19 +30,32 @@ const KNOWS: [(&str, &[&str]); 24] = [
         &["backoff", "causes", "clock", "config", "events", "frame", "health", "image_file", "shutdown"],
     ),
     ("ledger", &["clock", "config", "frame", "health", "verdict"]),
-    ("intake", &["clock", "command", "config", "frame", "health", "ledger", "verdict"]),
-    ("model", &["calibrate", "digest", "frame", "roi"]),
+    ("intake", &["clock", "command", "config", "events", "frame", "health", "ledger", "verdict"]),
+    ("model", &["appearance", "calibrate", "digest", "frame", "roi"]),
     ("engine", &["calibrate", "clock", "config", "frame", "model", "roi", "verdict"]),
     (
         "inference",
-        &["calibrate", "clock", "config", "engine", "frame", "health", "ledger", "model", "roi", "verdict"],
+        &[
+            "appearance",
+            "calibrate",
+            "clock",
+            "config",
+            "engine",
+            "events",
+            "frame",
+            "health",
+            "ledger",
+            "model",
+            "roi",
+            "verdict",
+        ],
     ),
     ("publish", &["backoff", "causes", "clock", "command", "config", "events", "frame", "health", "verdict"]),
 ];
 
 /// Libraries with a room of their own.
 const SPEAKS_TO: [(&str, &[&str]); 23] = [
-    ("crc32fast", &["publish"]),
+    ("crc32fast", &["intake", "publish"]),
     ("gstreamer", &["capture"]),
     ("gstreamer_app", &["capture"]),
     ("gstreamer_video", &["capture"]),
@@ -50,7 +64,7 @@ const SPEAKS_TO: [(&str, &[&str]); 23] = [
     ("tch", &["engine", "model", "train"]),
     ("safetensors", &["model"]),
     ("rustix", &["train"]),
-    ("tempfile", &["train"]),
+    ("tempfile", &["commission", "train"]),
     ("libloading", &["engine"]),
     ("imageproc", &["evaluate", "inspect", "verdict"]),
     ("tracing_subscriber", &["telemetry"]),
@@ -146,9 +160,11 @@ fn what_is_published_is_laid_out_apart_from_what_is_meant() {
     assert_eq!(
         writers,
         [
+            "appearance",
             "bench",
             "calibrate",
             "cli",
+            "commission",
             "evaluate",
             "inspect",
             "model",

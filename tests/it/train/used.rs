@@ -49,6 +49,35 @@ fn evaluate_prints_one_object_and_inspect_finds_the_same_scores() {
 }
 
 #[test]
+fn a_bundle_has_learned_what_its_pictures_look_like_and_is_not_asked_about_others() {
+    let Some(Trained { folder, .. }) = trained() else { return };
+    let (manifest, _) = super::taken_apart(&folder.join("part.csflow"));
+    assert_eq!(manifest["appearance"]["pictures"], 12, "{}", manifest["appearance"]);
+    let good = image::open(folder.join("parts/test/good/000.png")).unwrap();
+    good.brighten(-70).into_rgb8().save(folder.join("dim.png")).unwrap();
+    good.blur(6.0).into_rgb8().save(folder.join("blurred.png")).unwrap();
+    fs::create_dir_all(folder.join("odd/test/good")).unwrap();
+    fs::copy(folder.join("dim.png"), folder.join("odd/test/good/a.png")).unwrap();
+    fs::copy(folder.join("parts/test/good/000.png"), folder.join("odd/test/good/b.png")).unwrap();
+
+    let names = "parts/test/good/000.png parts/test/pit/000.png dim.png blurred.png";
+    let inspected = json(folder, &format!("inspect --bundle part.csflow --json {names}"), 0);
+    let images = inspected["images"].as_array().unwrap();
+    let codes: Vec<_> = images.iter().map(|image| image["code"].as_u64().unwrap()).collect();
+    assert_eq!(codes, [0, 0, 40, 40], "{inspected}");
+    assert!(images[2]["error"].as_str().unwrap().contains("too dark"), "{inspected}");
+    assert!(images[3]["error"].as_str().unwrap().contains("out of focus"), "{inspected}");
+    assert!(images[2].get("score").is_none() && images[3].get("score").is_none());
+
+    let output = run(folder, &["evaluate", "--bundle", "part.csflow", "--data", "odd"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    let note = "note: 1 of these images, 1 of them good, are out of the range of those learned from, for example odd/test/good/a.png (too dark";
+    assert!(told.contains(note), "{told}");
+    let output = run(folder, &["evaluate", "--bundle", "part.csflow", "--data", "parts"]);
+    assert!(!String::from_utf8(output.stderr).unwrap().contains("out of the range"));
+}
+
+#[test]
 fn people_get_a_table_and_a_line_for_each_image() {
     let Some(Trained { folder, .. }) = trained() else { return };
     let output = run(folder, &["evaluate", "--bundle", "part.csflow", "--data", "parts"]);
