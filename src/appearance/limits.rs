@@ -6,8 +6,9 @@ use crate::appearance::shift::Profiles;
 use crate::appearance::usual::Usual;
 use crate::appearance::{Appearance, Look};
 
-/// Parts that are put in place lie within so much of a side.
+/// Parts that are put in place lie within so much of a side, and it takes so many pictures to know that they are.
 const PLACED: f64 = 0.08;
+const KNOWN_PLACED: usize = 50;
 
 /// What a product file says: its own limits in place of the learned ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,7 +99,7 @@ impl Limits {
         let margin = ((most - least) / 2.0).max(0.15 * (most + least) / 2.0).max(8.0);
         let share = |most: f64| Some((2.0 * most).max(most + 0.1));
         // Where training's own pictures lie far apart, or cannot be laid over one another, a shift means nothing.
-        let is_placed = usual.shift <= PLACED;
+        let is_placed = usual.shift <= PLACED && usual.pictures >= KNOWN_PLACED;
         Self {
             brightness: (Some(least - margin), Some(most + margin)),
             black: share(usual.dark),

@@ -22,7 +22,7 @@ fn look(pixels: &[u8]) -> Look {
 }
 
 fn usual() -> Usual {
-    let looks: Vec<_> = (0..20).map(|number| look(&part(number, 98 + number % 5))).collect();
+    let looks: Vec<_> = (0..60).map(|number| look(&part(number, 98 + number % 5))).collect();
     Usual::of(&looks).unwrap()
 }
 

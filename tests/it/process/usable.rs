@@ -11,8 +11,11 @@ const STILL: &str = "videotestsrc is-live=true pattern=solid-color foreground-co
                      ! video/x-raw,format=RGB,width=96,height=64,framerate=20/1 ! appsink name=frames";
 const STILL_CAMERA: &str = "[[camera]]\nid = \"top\"\npipeline = \"still.launch\"\n";
 
+/// In the order of the triggers: what is not judged is answered before what waits for it.
 fn codes(record: &Record) -> Vec<(u64, u64)> {
-    record.verdicts.iter().map(|verdict| (number(verdict, "ev"), number(verdict, "code"))).collect()
+    let mut verdicts: Vec<_> = record.verdicts.iter().collect();
+    verdicts.sort_by_key(|verdict| number(verdict, "trig"));
+    verdicts.iter().map(|verdict| (number(verdict, "ev"), number(verdict, "code"))).collect()
 }
 
 fn events<'a>(record: &'a Record, name: &str) -> Vec<&'a str> {
