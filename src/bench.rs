@@ -1,4 +1,7 @@
-//! How fast the judging is: from a frame in memory to the payload for the PLC, one batch after another.
+//! How fast the judging is: from a frame in memory to the payload for the PLC, one batch after another. [`stream`] has it
+//! the other way round: frames come when they come.
+
+pub mod stream;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};

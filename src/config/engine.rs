@@ -6,7 +6,7 @@ use super::raw;
 use super::section::Section;
 
 const BATCH_MAX: usize = 4;
-const FRAME_QUEUE: usize = 8;
+pub const FRAME_QUEUE: usize = 8;
 const MOST_DEVICES: usize = 64;
 
 /// Where tensors live.

@@ -22,6 +22,9 @@ use crate::verdict::{Judgement, Outcome, StageTimes, Threshold};
 
 const SIZE: Size = Size { width: 1, height: 1 };
 
+/// Of each frame; long enough for all that a test lets wait.
+const DEADLINE: Duration = Duration::from_mins(1);
+
 /// Pixels that are not scored by their value.
 const NAN: u8 = 255;
 const INFINITE: u8 = 254;
@@ -164,7 +167,7 @@ fn frame(camera: &CameraId, number: u64, pixel: u8, lease: Lease) -> Frame {
         is_numbered_by_plc: false,
         part_id: None,
         captured: Moment { mono: Duration::from_millis(1), utc: SystemTime::UNIX_EPOCH },
-        deadline: Duration::from_secs(1),
+        deadline: DEADLINE,
     };
     let mut pixels = BufferPool::new(0, 1).take();
     pixels.push(pixel);
@@ -363,6 +366,16 @@ fn when_the_cameras_end_by_themselves_all_that_waits_is_judged() {
         Surroundings { rules: vec![rules(10.0)], takes_ms: 600, is_stopping: false },
     );
     assert_eq!(run.outcomes(), [Outcome::Good; 64]);
+}
+
+#[test]
+fn what_has_waited_beyond_its_deadline_takes_no_time_from_those_behind_it() {
+    // The second and the third frame are still in time when they are taken up; those after them are not.
+    let surroundings = Surroundings { rules: vec![rules(10.0)], takes_ms: 25_000, is_stopping: false };
+    let run = run_with(&[(5, 1); 8], 1, surroundings);
+    assert_eq!(run.batches.len(), 3);
+    assert_eq!(run.outcomes(), [Outcome::Good; 3], "the others have timed out");
+    assert_eq!(run.left, 0);
 }
 
 #[test]

@@ -113,6 +113,29 @@ fn bench_measures_a_bundle_and_an_untrained_network() {
 }
 
 #[test]
+fn bench_streams_from_many_cameras_and_no_trigger_is_without_its_verdict() {
+    let Some(Trained { folder, .. }) = trained() else { return };
+    for (network, rate, is_overload) in
+        [("--bundle part.csflow", 0.5, false), ("--preset lite", 0.5, false), ("--preset lite", 400.0, true)]
+    {
+        let arguments = format!(
+            "bench {network} --rate {rate} --cameras 2 --seconds 2 --deadline 5000 --frame 64x64 --device cpu --json"
+        );
+        let found = json(folder, &arguments, 0);
+        let number = |key: &str| found[key].as_u64().unwrap_or_else(|| panic!("{key} in {found}"));
+        assert_eq!(number("triggers"), number("verdicts"), "{found}");
+        let sum: u64 = ["judged", "dropped", "timed_out", "otherwise"].map(number).iter().sum();
+        assert_eq!(sum, number("verdicts"), "{found}");
+        assert!(number("judged") > 0 && found["latency_ms"]["p99"].as_f64() > Some(0.0), "{found}");
+        if is_overload {
+            assert!(number("triggers") > 1000 && number("dropped") > 0, "{found}");
+        } else {
+            assert_eq!((number("triggers"), number("otherwise")), (2, 0), "{found}");
+        }
+    }
+}
+
+#[test]
 fn a_bundle_that_was_cut_or_flipped_is_refused_by_every_command() {
     let Some(Trained { folder, .. }) = trained() else { return };
     let whole = fs::read(folder.join("part.csflow")).unwrap();
