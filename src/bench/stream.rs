@@ -118,6 +118,7 @@ pub fn run(inspector: Inspector, stream: Stream, clock: &dyn Clock) -> Result<Ac
             reports: reports_in.clone(),
             health,
             clock,
+            events: None,
             hangs_at: None,
         };
         let cores = threads::count();

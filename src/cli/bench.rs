@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::architecture::Changes;
 use super::{exit, print, print_json};
+use crate::appearance;
 use crate::bench::stream::{self, Account, Stream};
 use crate::bench::{self, Figures, Load, Times};
 use crate::calibrate::evidence::Evidence;
@@ -155,7 +156,16 @@ impl Subject {
             ..Recipe::default()
         };
         let limits = Limits { judge, regions, is_calibrated: false };
-        let rules = Rules { limits, calibration, calibrated_roi, roi: None, recipe: Arc::new(recipe) };
+        // Noise looks like nothing that a network has learned from, and is judged all the same.
+        let rules = Rules {
+            limits,
+            calibration,
+            calibrated_roi,
+            usual: None,
+            image: appearance::limits::Limits::default(),
+            roi: None,
+            recipe: Arc::new(recipe),
+        };
         Inspector::new(Box::new(engine), rules)
     }
 }
