@@ -19,7 +19,7 @@ use csflowd::clock::{Clock, Moment, SystemClock};
 use csflowd::config::mqtt::Mqtt;
 use csflowd::config::outbox::Outbox;
 use csflowd::events::Events;
-use csflowd::frame::{CameraId, Generation, Lease, Trigger, TriggerKey};
+use csflowd::frame::{CameraId, CaptureClock, Generation, Lease, Trigger, TriggerKey};
 use csflowd::health::{Active, CameraState, Health};
 use csflowd::ledger::book::Book;
 use csflowd::ledger::sequence;
@@ -141,6 +141,7 @@ fn trigger_all(camera: &CameraId, clock: &SystemClock, count: u64, reports: &Sen
             is_numbered_by_plc: false,
             part_id: None,
             captured,
+            clock: CaptureClock::Arrival,
         };
         for report in [Report::Opened(trigger), Report::Closed { key, judgement }] {
             reports.send(report).expect("the ledger is there");

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use criterion::Criterion;
 use csflowd::clock::Moment;
-use csflowd::frame::{CameraId, PartId, Size, Trigger, TriggerKey};
+use csflowd::frame::{CameraId, CaptureClock, PartId, Size, Trigger, TriggerKey};
 use csflowd::publish::payload::{Origin, result, verdict};
 use csflowd::verdict::regions::{Region, Regions};
 use csflowd::verdict::{Judgement, Outcome, Recipe, StageTimes, Verdict};
@@ -61,6 +61,7 @@ fn judged(n_regions: usize) -> Verdict {
             is_numbered_by_plc: false,
             part_id: PartId::new("A1B2C3D4").ok(),
             captured,
+            clock: CaptureClock::Arrival,
         },
         judgement: Judgement {
             outcome: Outcome::Anomalous,

@@ -16,6 +16,7 @@ rust_version=1.95
 debian_packages=(
     libdnnl-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+    libaravis-dev libusb-1.0-0-dev aravis-tools
     mosquitto mosquitto-clients pkg-config libssl-dev g++ make git curl ca-certificates python3-pip
 )
 declare -A weights_sha256=(
@@ -66,7 +67,7 @@ python_with_pip() {
 
 install_debian_packages() {
     command -v dpkg-query >/dev/null || {
-        say "this is no Debian: GStreamer, mosquitto, OpenSSL and a C++ compiler are yours to install"
+        say "this is no Debian: GStreamer, aravis 0.8, mosquitto, OpenSSL and a C++ compiler are yours to install"
         return
     }
     local installed package missing=()

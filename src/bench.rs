@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::clock::{Clock, Moment};
 use crate::engine::{Detector, EngineError};
-use crate::frame::{CameraId, Picture, PixelFormat, Size, Trigger, TriggerKey};
+use crate::frame::{CameraId, CaptureClock, Picture, PixelFormat, Size, Trigger, TriggerKey};
 use crate::publish::payload::verdict;
 use crate::verdict::regions::{self, RegionRule};
 use crate::verdict::{Judge, Judgement, Reason, Verdict};
@@ -120,6 +120,7 @@ fn verdict_of(judgement: Judgement, at: Moment) -> Verdict {
         is_numbered_by_plc: false,
         part_id: None,
         captured: at,
+        clock: CaptureClock::Arrival,
         deadline: Duration::from_secs(1),
     };
     Verdict { seq: 1, trigger, judgement, decided: at, late: false }

@@ -5,24 +5,32 @@
 
 pub mod devices;
 pub mod error;
+pub mod link;
 pub mod text;
 
 mod bayer;
 mod copy;
 mod files;
 mod folder;
+#[cfg(feature = "aravis")]
+mod genicam;
 mod pipeline;
+mod time;
 
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
+use crossbeam_channel::Receiver;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
 use crate::backoff::Backoff;
 use crate::capture::error::CaptureError;
 use crate::capture::files::FilesSource;
+#[cfg(feature = "aravis")]
+use crate::capture::genicam::GenicamSource;
+use crate::capture::link::{Found, Losses};
 use crate::capture::pipeline::{Pipeline, PipelineSource};
 use crate::causes;
 use crate::clock::{Clock, Moment};
@@ -52,6 +60,8 @@ pub struct Context<'a> {
     /// This camera's own.
     pub health: &'a CameraHealth,
     pub events: &'a Events<'a>,
+    /// Asks for a frame of a camera that csflowd fires.
+    pub fire: Option<&'a Receiver<()>>,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -71,6 +81,16 @@ pub trait FrameSource {
     /// What its elements agreed on, from the camera on. Empty until a frame has come.
     fn negotiated(&self) -> Vec<Negotiated> {
         Vec::new()
+    }
+
+    /// What the way from the camera has lost in this life, where that is known.
+    fn losses(&self) -> Losses {
+        Losses::default()
+    }
+
+    /// What to change if frames are lost, damaged or stay away.
+    fn advice(&self) -> Option<String> {
+        None
     }
 }
 
@@ -98,24 +118,46 @@ pub fn init() -> Result<(), CaptureError> {
     gstreamer::init().map_err(CaptureError::Gstreamer)
 }
 
+/// The GenICam cameras that answer, on all networks and on the USB; takes about a second. One caller at a time.
+pub fn genicam_cameras() -> Result<Vec<Found>, CaptureError> {
+    #[cfg(feature = "aravis")]
+    return Ok(genicam::list::connected());
+    #[cfg(not(feature = "aravis"))]
+    Err(CaptureError::NoGenicam)
+}
+
 /// Whether pipeline text parses and has the ends that `source` needs. Opens no device.
 pub fn check(text: &str, source: &Source) -> Result<(), CaptureError> {
     let pipeline = Pipeline::parse(text)?;
     match source {
         Source::Pipeline => Ok(()),
-        Source::Files(_) => pipeline.source().map(drop),
+        Source::Files(_) | Source::Genicam(_) => pipeline.source().map(drop),
     }
 }
 
-/// Opens `camera`. A new kind of source gets its arm here.
+/// Opens `camera`, which nobody will fire.
 pub fn open<'a>(
     camera: &Camera,
     clock: &'a dyn Clock,
     pool: &'a BufferPool,
 ) -> Result<Box<dyn FrameSource + 'a>, CaptureError> {
+    open_fired(camera, clock, pool, None)
+}
+
+/// Opens `camera`; `fire` asks for a frame if csflowd is to fire it. A new kind of source gets its arm here.
+pub fn open_fired<'a>(
+    camera: &Camera,
+    clock: &'a dyn Clock,
+    pool: &'a BufferPool,
+    fire: Option<&Receiver<()>>,
+) -> Result<Box<dyn FrameSource + 'a>, CaptureError> {
     Ok(match &camera.source {
         Source::Pipeline => Box::new(PipelineSource::open(camera, clock, pool)?),
         Source::Files(files) => Box::new(FilesSource::open(camera, files, clock, pool)?),
+        #[cfg(feature = "aravis")]
+        Source::Genicam(genicam) => Box::new(GenicamSource::open(camera, genicam, clock, pool, fire)?),
+        #[cfg(not(feature = "aravis"))]
+        Source::Genicam(_) => return Err(CaptureError::NoGenicam),
     })
 }
 
@@ -124,7 +166,7 @@ pub fn open<'a>(
 /// `pool` should hold as many buffers as frames of this camera may be under way at once. `deliver` gets each
 /// trigger as it comes and must not wait.
 pub fn run(camera: &Camera, context: Context<'_>, pool: &BufferPool, deliver: &mut dyn FnMut(Captured)) {
-    supervise(camera, context, &mut || open(camera, context.clock, pool), deliver);
+    supervise(camera, context, &mut || open_fired(camera, context.clock, pool, context.fire), deliver);
 }
 
 /// [`run`] with a say in how the camera is opened.
@@ -138,7 +180,15 @@ pub fn supervise(
     let mut backoff = Backoff::new(camera.retry.0, camera.retry.1);
     // The pauses of cameras that were lost together should differ; nothing more is asked of the seed.
     let mut rng = Pcg64::seed_from_u64(nanoseconds_of(started));
-    let mut presence = Presence { camera, context, last_frame: started, away_since: started, told: None };
+    let mut presence = Presence {
+        camera,
+        context,
+        last_frame: started,
+        away_since: started,
+        told: None,
+        untold: Losses::default(),
+        told_losses: None,
+    };
     let mut pause = Duration::ZERO;
     while !context.shutdown.is_requested() {
         let mut source = None;
@@ -172,6 +222,8 @@ enum Sign {
     Settled,
     /// It has been so for long enough to be called back.
     Held(Moment),
+    /// Something was lost on the way from it, and what may be done about that.
+    Losses(Losses, Option<String>),
 }
 
 enum End {
@@ -192,10 +244,17 @@ fn run_once<'a>(
 ) -> Result<End, CaptureError> {
     let stall = longest_silence(camera);
     let source = source.insert(open()?);
+    let mut counted = Losses::default();
     let mut last_sign = context.clock.now();
     let (mut is_settled, mut is_held) = (false, false);
     while !context.shutdown.is_requested() {
-        match source.next(POLL.min(stall))? {
+        let pulled = source.next(POLL.min(stall));
+        let losses = source.losses();
+        if losses != counted {
+            tell(Sign::Losses(losses.since(counted), source.advice()));
+            counted = losses;
+        }
+        match pulled? {
             Pulled::Captured(captured) => {
                 last_sign = captured.at;
                 tell(Sign::Frame(captured));
@@ -213,7 +272,7 @@ fn run_once<'a>(
             }
             // A camera can fall silent without an error.
             Pulled::Nothing if context.clock.now().since(last_sign) >= stall => {
-                return Err(CaptureError::Stalled(stall));
+                return Err(CaptureError::Stalled(stall, source.advice()));
             }
             Pulled::Nothing => {}
             Pulled::Ended => return Ok(End::OfSource),
@@ -225,7 +284,7 @@ fn run_once<'a>(
 /// Files may be replayed slower than a live camera would be called stalled.
 fn longest_silence(camera: &Camera) -> Duration {
     match &camera.source {
-        Source::Pipeline => camera.stall,
+        Source::Pipeline | Source::Genicam(_) => camera.stall,
         Source::Files(files) => camera.stall.saturating_add(files::period(files.rate_hz)),
     }
 }
@@ -240,12 +299,19 @@ struct Presence<'a> {
     away_since: Moment,
     /// While the camera is lost: the cause that was told, and when.
     told: Option<(String, Moment)>,
+    /// What was lost on the way since it was last told, and when that was.
+    untold: Losses,
+    told_losses: Option<Moment>,
 }
 
 impl Presence<'_> {
     /// Counts a frame. True if this ends a loss.
     fn sign_came(&mut self, sign: &Sign) -> bool {
         let health = self.context.health;
+        if let Sign::Losses(losses, advice) = sign {
+            self.losses(*losses, advice.as_deref());
+            return false;
+        }
         health.set_state(CameraState::Running);
         let at = match sign {
             Sign::Frame(captured) => {
@@ -253,7 +319,7 @@ impl Presence<'_> {
                 self.last_frame = captured.at;
                 captured.at
             }
-            Sign::Settled => return false,
+            Sign::Settled | Sign::Losses(..) => return false,
             Sign::Held(at) => *at,
         };
         let was_lost = self.told.take().is_some();
@@ -263,6 +329,31 @@ impl Presence<'_> {
             self.context.events.tell(Event::CameraBack { camera: self.camera.id.clone(), away });
         }
         was_lost
+    }
+
+    /// Counted at once, told once a minute.
+    fn losses(&mut self, losses: Losses, advice: Option<&str>) {
+        let link = &self.context.health.link;
+        link.frames_lost.fetch_add(losses.frames_lost, Relaxed);
+        link.frames_incomplete.fetch_add(losses.frames_incomplete, Relaxed);
+        link.packets_lost.fetch_add(losses.packets_lost, Relaxed);
+        link.packets_resent.fetch_add(losses.packets_resent, Relaxed);
+        self.untold = self.untold.plus(losses);
+        let now = self.context.clock.now();
+        let is_worth_telling = self.untold.frames_lost + self.untold.frames_incomplete > 0;
+        if is_worth_telling && self.told_losses.is_none_or(|at| now.since(at) >= TELL_AGAIN) {
+            let Losses { frames_lost, frames_incomplete, packets_lost, .. } =
+                std::mem::take(&mut self.untold);
+            self.told_losses = Some(now);
+            let (camera, advice) = (self.camera.id.clone(), advice.unwrap_or("check the cable").to_owned());
+            self.context.events.tell(Event::FramesDamaged {
+                camera,
+                frames_lost,
+                frames_incomplete,
+                packets_lost,
+                advice,
+            });
+        }
     }
 
     /// Told at once, and again when the cause changes or much time has passed: a camera that is away over

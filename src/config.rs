@@ -8,6 +8,7 @@
 pub mod camera;
 pub mod choice;
 pub mod engine;
+pub mod genicam;
 pub mod group;
 pub mod mqtt;
 pub mod outbox;
@@ -31,7 +32,7 @@ use std::time::Duration;
 use crate::digest::hex;
 use sha2::{Digest, Sha256};
 
-use camera::{Camera, Matching, Pipelines, TriggerMode};
+use camera::{Camera, Matching, Pipelines, Source, TriggerMode};
 use choice::Choice;
 use engine::Engine;
 use group::Group;
@@ -208,7 +209,22 @@ fn cameras(
             findings.add(&name, "two cameras have this id");
         }
     }
+    one_section_for_each_device(&cameras, findings);
     cameras
+}
+
+fn one_section_for_each_device(cameras: &[Camera], findings: &mut Findings) {
+    let devices = cameras.iter().filter_map(|camera| match &camera.source {
+        Source::Genicam(genicam) => Some((&genicam.device, &camera.id)),
+        Source::Pipeline | Source::Files(_) => None,
+    });
+    let mut owners = HashMap::new();
+    for (device, id) in devices {
+        if let Some(owner) = owners.insert(device, id) {
+            let text = format!("camera {owner} has this device already: give each device one section");
+            findings.add(&format!("camera.{id}.source.device"), text);
+        }
+    }
 }
 
 fn groups(raw: Key<Vec<Key<raw::Group>>>, cameras: &[Camera], findings: &mut Findings) -> Vec<Group> {

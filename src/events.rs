@@ -47,6 +47,14 @@ pub enum Event {
         camera: CameraId,
         what: String,
     },
+    /// Since this was last told.
+    FramesDamaged {
+        camera: CameraId,
+        frames_lost: u64,
+        frames_incomplete: u64,
+        packets_lost: u64,
+        advice: String,
+    },
     BrokerBack {
         away: Duration,
     },
@@ -163,6 +171,7 @@ impl Event {
                 (Level::Warning, "PICTURE_OUT_OF_RANGE", format!("parts are not judged: {cause}"))
             }
             Self::Drifting { what, .. } => (Level::Warning, "DRIFT", what.clone()),
+            Self::FramesDamaged { .. } => (Level::Warning, "FRAMES_DAMAGED", self.damage()),
             Self::BrokerBack { away } => {
                 (Level::Info, "BROKER_BACK", format!("connected again after {}", seconds(*away)))
             }
@@ -211,6 +220,16 @@ impl Event {
         Said { level, name, text }
     }
 
+    fn damage(&self) -> String {
+        let Self::FramesDamaged { frames_lost, frames_incomplete, packets_lost, advice, .. } = self else {
+            return String::new();
+        };
+        format!(
+            "{frames_lost} frames lost and {frames_incomplete} damaged on the way from the camera, \
+             {packets_lost} packets in all: {advice}"
+        )
+    }
+
     /// The camera it happened to, if it was one.
     pub fn camera(&self) -> Option<&CameraId> {
         match self {
@@ -219,7 +238,8 @@ impl Event {
             | Self::CameraEnded { camera, .. }
             | Self::CameraFrozen { camera }
             | Self::PictureOutOfRange { camera, .. }
-            | Self::Drifting { camera, .. } => Some(camera),
+            | Self::Drifting { camera, .. }
+            | Self::FramesDamaged { camera, .. } => Some(camera),
             _ => None,
         }
     }

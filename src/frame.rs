@@ -105,6 +105,8 @@ pub struct Trigger {
     pub part_id: Option<PartId>,
     /// When the frame was captured, or, until it is, when the trigger came.
     pub captured: Moment,
+    /// What told that.
+    pub clock: CaptureClock,
     /// How long the answer may take from then on: that of the product in force when the trigger came.
     pub deadline: Duration,
 }
@@ -145,6 +147,18 @@ impl Lease {
     pub fn is_last(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
+}
+
+/// What told when a frame was captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CaptureClock {
+    /// The machine's, when the frame reached csflowd.
+    #[default]
+    Arrival,
+    /// One that the stream brought along, as RTP does from a sender that knows the time of day.
+    Reference,
+    /// The camera's own, held by PTP or the like.
+    Camera,
 }
 
 /// How pixels lie in memory, 8 bits a channel.
@@ -209,7 +223,10 @@ impl Image {
 /// What a camera delivered when a part was in view.
 #[derive(Debug)]
 pub struct Captured {
+    /// Deadlines run from its monotonic half, which is that of the arrival; people read the other one.
     pub at: Moment,
+    /// What told the time of day in `at`.
+    pub clock: CaptureClock,
     /// Known only where the source names its parts, as a folder of files does.
     pub part_id: Option<PartId>,
     /// The picture, or what is wrong with it.

@@ -79,6 +79,19 @@ pub struct CameraHealth {
     state: AtomicU8,
     pub frames: AtomicU64,
     pub reconnects: AtomicU64,
+    pub link: LinkHealth,
+}
+
+/// What was lost on the way from a camera, where that is known, since start.
+#[derive(Debug, Default)]
+pub struct LinkHealth {
+    /// Frames of which nothing arrived.
+    pub frames_lost: AtomicU64,
+    /// Frames of which a part arrived.
+    pub frames_incomplete: AtomicU64,
+    pub packets_lost: AtomicU64,
+    /// Packets that came when they were asked for again.
+    pub packets_resent: AtomicU64,
 }
 
 impl CameraHealth {
@@ -88,6 +101,7 @@ impl CameraHealth {
             state: AtomicU8::new(CameraState::Starting as u8),
             frames: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
+            link: LinkHealth::default(),
         }
     }
 

@@ -14,7 +14,9 @@ use crossbeam_channel::{Sender, TrySendError};
 use tracing::debug;
 
 use crate::clock::Moment;
-use crate::frame::{CameraId, Captured, Frame, Image, Lease, OWN_NUMBERS, PartId, Trigger, TriggerKey};
+use crate::frame::{
+    CameraId, CaptureClock, Captured, Frame, Image, Lease, OWN_NUMBERS, PartId, Trigger, TriggerKey,
+};
 use crate::health::Health;
 use crate::intake::frozen::Watch;
 use crate::ledger::Report;
@@ -75,14 +77,19 @@ impl<'a> Intake<'a> {
     /// one that is dropped.
     pub fn take(&mut self, captured: Captured) {
         let is_frozen = self.is_frozen(&captured);
-        if let Some(opened) = self.open(captured.at, captured.part_id, None) {
+        if let Some(opened) = self.open((captured.at, captured.clock), captured.part_id, None) {
             self.hand_on(opened, (captured.image, is_frozen));
         }
     }
 
     /// Opens the entry of a trigger that came, or was captured, at `at`. None if the station takes no more. `number` is
     /// the PLC's own, where it gave one.
-    fn open(&mut self, at: Moment, part_id: Option<PartId>, number: Option<u32>) -> Option<Opened> {
+    fn open(
+        &mut self,
+        (captured, clock): (Moment, CaptureClock),
+        part_id: Option<PartId>,
+        number: Option<u32>,
+    ) -> Option<Opened> {
         let is_spent = |left: &AtomicU64| left.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_err();
         if self.remaining.is_some_and(is_spent) {
             return None;
@@ -101,7 +108,8 @@ impl<'a> Intake<'a> {
             published_number: number.unwrap_or_else(counted),
             is_numbered_by_plc: number.is_some(),
             part_id,
-            captured: at,
+            captured,
+            clock,
             deadline: active.as_ref().map_or(NO_DEADLINE, |active| active.deadline),
         };
         self.report(Report::Opened(trigger.clone()));
@@ -137,8 +145,9 @@ impl<'a> Intake<'a> {
 
     /// The frame of a trigger that was opened before it came.
     fn show(&self, mut opened: Opened, (captured, is_frozen): Shown, sure_from: Duration) {
-        opened.trigger.captured = captured.at;
-        self.report(Report::Seen { key: opened.trigger.key, captured: captured.at, sure_from });
+        (opened.trigger.captured, opened.trigger.clock) = (captured.at, captured.clock);
+        let (key, captured_by) = (opened.trigger.key, (captured.at, captured.clock));
+        self.report(Report::Seen { key, captured: captured_by, sure_from });
         self.hand_on(opened, (captured.image, is_frozen));
     }
 
@@ -166,7 +175,7 @@ mod tests {
 
     fn captured(image: Result<Image, String>) -> Captured {
         let at = Moment { mono: Duration::ZERO, utc: SystemTime::UNIX_EPOCH };
-        Captured { at, part_id: None, image }
+        Captured { at, clock: CaptureClock::Arrival, part_id: None, image }
     }
 
     fn image(pool: &BufferPool) -> Image {

@@ -17,7 +17,7 @@ use tracing::{debug, error};
 
 use crate::clock::{Clock, Moment};
 use crate::config::group::Group;
-use crate::frame::{Trigger, TriggerKey};
+use crate::frame::{CaptureClock, Trigger, TriggerKey};
 use crate::health::Health;
 use crate::ledger::book::Book;
 use crate::ledger::fusion::{Fused, Fusion};
@@ -32,7 +32,7 @@ pub enum Report {
     /// A part is in view. Comes before anything else about this trigger.
     Opened(Trigger),
     /// The frame of a trigger that was opened without one, and until when it can be doubted that it shows its part.
-    Seen { key: TriggerKey, captured: Moment, sure_from: Duration },
+    Seen { key: TriggerKey, captured: (Moment, CaptureClock), sure_from: Duration },
     /// It was looked at, or it is known that it cannot be.
     Closed { key: TriggerKey, judgement: Judgement },
 }
@@ -215,6 +215,7 @@ mod tests {
             is_numbered_by_plc: false,
             part_id: None,
             captured: clock.now(),
+            clock: CaptureClock::Arrival,
             deadline: Duration::from_secs(10),
         };
         let judgement =
@@ -265,6 +266,7 @@ mod tests {
                     is_numbered_by_plc: false,
                     part_id: None,
                     captured: at(0),
+                    clock: CaptureClock::Arrival,
                     deadline: Duration::from_secs(1),
                 }),
                 at(0),

@@ -17,7 +17,9 @@ use serde::Serialize;
 use crate::bench::{Recorder, Times, noise};
 use crate::clock::Clock;
 use crate::engine::threads;
-use crate::frame::{BufferPool, CameraId, Captured, Generation, Image, Lease, PixelFormat, Size};
+use crate::frame::{
+    BufferPool, CameraId, CaptureClock, Captured, Generation, Image, Lease, PixelFormat, Size,
+};
 use crate::health::{Active, Health};
 use crate::inference::{self, Change, DeviceLost, Inspector, Notice, Ready};
 use crate::intake::Intake;
@@ -166,7 +168,7 @@ fn send(
         let at = clock.now();
         buffer.extend_from_slice(pixels);
         let image = Image { size: stream.frame, format: PixelFormat::Rgb8, pixels: buffer };
-        intake.take(Captured { at, part_id: None, image: Ok(image) });
+        intake.take(Captured { at, clock: CaptureClock::Arrival, part_id: None, image: Ok(image) });
         due += period;
     }
 }

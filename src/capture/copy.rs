@@ -28,7 +28,8 @@ pub(super) fn video_format(format: PixelFormat) -> VideoFormat {
 pub(super) fn image(sample: &gst::SampleRef, expected: Expected, pool: &BufferPool) -> Result<Image, String> {
     let buffer = sample.buffer().ok_or("frame without data")?;
     let caps = sample.caps().ok_or("frame without caps")?;
-    let info = VideoInfo::from_caps(caps).map_err(|_| format!("frame is not raw video but {caps}"))?;
+    let info = VideoInfo::from_caps(caps).ok().filter(|info| info.format() != VideoFormat::Encoded);
+    let info = info.ok_or_else(|| not_raw(caps))?;
     let size = Size { width: info.width(), height: info.height() };
     check(info.format(), size, expected)?;
     if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
@@ -47,6 +48,12 @@ pub(super) fn image(sample: &gst::SampleRef, expected: Expected, pool: &BufferPo
         return Err(format!("frame has {} bytes, too few for its caps {caps}", bytes.len()));
     }
     Ok(Image { size, format: expected.format, pixels })
+}
+
+fn not_raw(caps: &gst::CapsRef) -> String {
+    let is_bayer = caps.structure(0).is_some_and(|structure| structure.name() == "video/x-bayer");
+    let advice = if is_bayer { "; put `bayer2rgb ! videoconvert` before the appsink" } else { "" };
+    format!("frame is not raw video but {caps}{advice}")
 }
 
 fn check(format: VideoFormat, size: Size, expected: Expected) -> Result<(), String> {

@@ -16,18 +16,28 @@ pub enum CaptureError {
     Unparsable(#[source] glib::Error),
     #[error("pipeline has no appsink named \"frames\": end it with `! appsink name=frames`")]
     NoSink,
-    #[error("pipeline has no appsrc named \"camera\": begin it with `appsrc name=camera !` for image files")]
+    #[error(
+        "pipeline has no appsrc named \"camera\": begin it with `appsrc name=camera !`, which csflowd pushes the pictures into"
+    )]
     NoSource,
     #[error("pipeline does not start and does not say why")]
     NotStarted,
     #[error("{element}: {message}")]
     Element { element: String, message: String },
-    #[error("no frame for {:.1} s", .0.as_secs_f64())]
-    Stalled(Duration),
+    #[error("no frame for {:.1} s{}", .0.as_secs_f64(), .1.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default())]
+    Stalled(Duration, Option<String>),
     #[error("the stream has ended")]
     StreamEnded,
     #[error("the pipeline took no more pictures")]
     PushRefused,
+    #[error("camera {device}: {cause}")]
+    Device { device: String, cause: String },
+    #[error("the camera does not answer: {0}")]
+    Control(String),
+    #[error("the camera is gone: unplugged, without power, or taken over by another program")]
+    ControlLost,
+    #[error("this csflowd was built without GenICam cameras: build it with the feature aravis")]
+    NoGenicam,
     #[error("cannot read folder {}", folder.display())]
     Folder {
         folder: PathBuf,

@@ -20,7 +20,7 @@ use crate::capture::{FrameSource, Negotiated, Pulled};
 use crate::causes;
 use crate::clock::{Clock, Moment};
 use crate::config::camera::{Camera, Files};
-use crate::frame::{BufferPool, Captured, PartId, PixelFormat};
+use crate::frame::{BufferPool, CaptureClock, Captured, PartId, PixelFormat};
 use crate::image_file;
 
 /// Files on their way through the pipeline. More than one, for pipelines that hold some back.
@@ -73,7 +73,7 @@ struct UnderWay {
 impl UnderWay {
     fn given_up(self, at: Moment) -> Captured {
         let problem = self.problem.unwrap_or_else(|| "the pipeline kept the picture".into());
-        Captured { at, part_id: self.part_id, image: Err(problem) }
+        Captured { at, clock: CaptureClock::Arrival, part_id: self.part_id, image: Err(problem) }
     }
 }
 
@@ -175,7 +175,7 @@ impl<'a> FilesSource<'a> {
         // A picture that the pipeline made up is a trigger too, of no known part.
         let part_id = place.and_then(|_| self.under_way.pop_front()?.part_id);
         let image = copy::image(sample, self.expected, self.pool);
-        self.arrived.push_back(Captured { at, part_id, image });
+        self.arrived.push_back(Captured { at, clock: CaptureClock::Arrival, part_id, image });
     }
 
     /// Hands on what has its turn and no picture to wait for.

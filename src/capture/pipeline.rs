@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_app::{AppSink, AppSrc};
+use gstreamer_app::{AppSink, AppSinkCallbacks, AppSrc};
 use tracing::{debug, warn};
 
 use crate::capture::bayer;
 use crate::capture::copy::{self, Expected};
 use crate::capture::error::CaptureError;
-use crate::capture::{FrameSource, Negotiated, Pulled};
+use crate::capture::{FrameSource, Negotiated, Pulled, time};
 use crate::clock::Clock;
 use crate::config::camera::Camera;
 use crate::frame::{BufferPool, Captured};
@@ -65,10 +65,20 @@ impl Pipeline {
         Ok(Self { elements, bus, sink })
     }
 
-    /// The `appsrc name=camera` that image files are pushed into.
+    /// The `appsrc name=camera` that csflowd pushes pictures into.
     pub(super) fn source(&self) -> Result<AppSrc, CaptureError> {
         let source = self.elements.by_name("camera").and_then(|element| element.downcast().ok());
         source.ok_or(CaptureError::NoSource)
+    }
+
+    /// Calls `tell` from GStreamer's thread when a picture waits to be pulled. Before the start.
+    #[cfg(feature = "aravis")]
+    pub(super) fn on_picture(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let told = move |_: &AppSink| {
+            tell();
+            Ok(gst::FlowSuccess::Ok)
+        };
+        self.sink.set_callbacks(AppSinkCallbacks::builder().new_sample(told).build());
     }
 
     pub(super) fn start(&self) -> Result<(), CaptureError> {
@@ -169,9 +179,9 @@ impl FrameSource for PipelineSource<'_> {
     fn next(&mut self, timeout: Duration) -> Result<Pulled, CaptureError> {
         Ok(match self.pipeline.pull(timeout)? {
             Pull::Sample(sample) => {
-                let at = self.clock.now();
+                let (at, clock) = time::of_sample(&sample, self.clock.now());
                 let image = copy::image(&sample, self.expected, self.pool);
-                Pulled::Captured(Captured { at, part_id: None, image })
+                Pulled::Captured(Captured { at, clock, part_id: None, image })
             }
             Pull::Nothing => Pulled::Nothing,
             // A camera does not end: it is gone.

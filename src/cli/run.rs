@@ -168,7 +168,8 @@ fn read_bundle(product: &Product) -> Result<Option<Inspected>, LoadError> {
     Ok(product.roi.as_deref().map(|roi| calibrated.inspected(roi)))
 }
 
-/// Opens the camera and waits for one picture, which must be one that `roi` is drawn on.
+/// Opens the camera and waits for one picture, which must be one that `roi` is drawn on; none may come of a camera that is
+/// fired.
 fn try_camera(camera: &Camera, roi: Option<&Roi>) -> Result<(), String> {
     let named = |text: String| format!("camera {}: {text}", camera.id);
     let clock = SystemClock::start();
@@ -188,6 +189,10 @@ fn try_camera(camera: &Camera, roi: Option<&Roi>) -> Result<(), String> {
             Pulled::Nothing => {}
             Pulled::Ended => return Err(named("the source ended without a picture".into())),
         }
+    }
+    // One that waits for its trigger is as it should be.
+    if camera.trigger.allows_silence() {
+        return Ok(());
     }
     Err(named(format!("no picture within {} s", camera.stall.as_secs_f64())))
 }

@@ -3,11 +3,13 @@
 use std::fmt::Write;
 
 use crate::capture::devices::{Device, Mode};
+use crate::capture::link::Found;
 
 /// Said where there is no camera.
 pub const NONE: &str = "no camera is found
 
 A USB or MIPI camera (V4L2): `ls /dev/video*` must show it, and this user must be in the group `video`.
+A GigE Vision camera must be on a network of this machine and have an address of it.
 A network camera (RTSP) cannot be found from here: copy config/examples/rtsp.toml and put its address in.
 Anything else that GStreamer can open needs a pipeline of its own: see \"How to add a camera\" in the README.
 To try csflowd without a camera, take config/examples/test.toml.";
@@ -49,6 +51,16 @@ pub fn tell(device: &Device, number: usize) -> String {
     )
     .expect("text takes text");
     text
+}
+
+/// The same of a GigE Vision or USB3 Vision camera.
+pub fn tell_genicam(camera: &Found, number: usize) -> String {
+    let Found { id, vendor, model, serial, address, protocol } = camera;
+    format!(
+        "# {vendor} {model} ({protocol}, serial number {serial}, at {address})\n[[camera]]\nid = \"camera-{number}\"\n\
+         # for a colour camera that sends Bayer: genicam-bayer.launch\npipeline = \"genicam.launch\"\n\n\
+         [camera.source]\nkind = \"genicam\"\ndevice = {id:?}"
+    )
 }
 
 #[cfg(test)]

@@ -86,8 +86,13 @@ pub fn run(
     let missed = AtomicU64::new(0);
     let waits = matches!(camera.source, Source::Files(_));
     thread::scope(|scope| {
-        let context =
-            capture::Context { clock, shutdown: &shutdown, health: &health.cameras[0], events: &events };
+        let context = capture::Context {
+            clock,
+            shutdown: &shutdown,
+            health: &health.cameras[0],
+            events: &events,
+            fire: None,
+        };
         let (pool, missed) = (&pool, &missed);
         let mut deliver = move |captured| {
             // Nobody receives any more: the recording ends.

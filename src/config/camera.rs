@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::genicam::{self, Genicam};
 use super::raw::{self, Key};
 use super::section::Section;
 use crate::frame::{CameraId, PixelFormat, Size};
@@ -25,8 +26,8 @@ const LONGEST_SIDE: i64 = 16_384;
 pub struct Camera {
     pub id: CameraId,
     pub source: Source,
-    /// GStreamer text, parameters filled in. Ends in `appsink name=frames`; a [`Source::Files`] pipeline
-    /// begins with `appsrc name=camera`.
+    /// GStreamer text, parameters filled in. Ends in `appsink name=frames`; it begins with `appsrc name=camera` where
+    /// csflowd brings the pictures itself.
     pub pipeline: String,
     pub format: PixelFormat,
     /// What each frame must measure. None takes frames of any size, each as it is.
@@ -90,7 +91,7 @@ impl Matching {
 pub enum Frames {
     /// All the time, whatever the commands are: most of them show no part.
     Stream,
-    /// One for each part, by a pulse that fires the camera when the command is sent.
+    /// One for each part, by a pulse that fires the camera when the command is sent, or by csflowd when it comes.
     Pulse,
 }
 
@@ -101,6 +102,8 @@ pub enum Source {
     Pipeline,
     /// Image files, decoded by csflowd and pushed into the pipeline.
     Files(Files),
+    /// A GigE Vision or USB3 Vision camera, run by csflowd, whose frames are pushed into the pipeline.
+    Genicam(Genicam),
 }
 
 /// Replay of a folder of images. The file's name becomes the part id.
@@ -152,7 +155,6 @@ pub(super) fn read(raw: raw::Camera, section: &mut Section<'_>, pipelines: &Pipe
         Some(raw::Format::Rgb8) | None => PixelFormat::Rgb8,
     };
     let size = size(raw.width, raw.height, section);
-    let trigger = trigger(raw.trigger, (raw.frames, raw.early_ms, raw.window_ms), section);
     let stall = section.seconds("stall_s", raw.stall_s, 0.1).unwrap_or(STALL);
     let retry = section.retry(raw.retry_first_s, raw.retry_max_s, RETRY);
     let parameters = parameters(raw.parameters, section);
@@ -161,6 +163,11 @@ pub(super) fn read(raw: raw::Camera, section: &mut Section<'_>, pipelines: &Pipe
         Some(raw) => source(raw, &mut section.inner("source")),
         None => Some(Source::Pipeline),
     };
+    let fired = matches!(&source, Some(Source::Genicam(genicam)) if genicam.is_fired());
+    let trigger = trigger(raw.trigger, (raw.frames, raw.early_ms, raw.window_ms), fired, section);
+    if let Some(Source::Genicam(genicam)) = &source {
+        genicam::check_trigger(genicam, trigger, section);
+    }
     let frozen_after = frozen_after(raw.frozen_after, source.as_ref(), section);
     let camera = Camera {
         id: id?,
@@ -192,7 +199,7 @@ fn frozen_after(raw: Key<i64>, source: Option<&Source>, section: &mut Section<'_
             0
         }
         Some(Source::Files(_)) => 0,
-        Some(Source::Pipeline) | None => given.unwrap_or(FROZEN_AFTER),
+        Some(Source::Pipeline | Source::Genicam(_)) | None => given.unwrap_or(FROZEN_AFTER),
     }
 }
 
@@ -211,6 +218,7 @@ fn size(width: Key<i64>, height: Key<i64>, section: &mut Section<'_>) -> Option<
 fn trigger(
     mode: Key<raw::TriggerMode>,
     (frames, early_ms, window_ms): (Key<raw::Frames>, Key<i64>, Key<i64>),
+    is_fired: bool,
     section: &mut Section<'_>,
 ) -> TriggerMode {
     let mode = section.get("trigger", mode).unwrap_or(raw::TriggerMode::Free);
@@ -226,6 +234,8 @@ fn trigger(
         return if mode == raw::TriggerMode::Free { TriggerMode::Free } else { TriggerMode::Hardware };
     }
     let (frames, usual_early) = match section.get("frames", frames) {
+        // A picture that csflowd asked for cannot be older than the command that made it ask.
+        Some(raw::Frames::Pulse) | None if is_fired => (Frames::Pulse, Duration::ZERO),
         Some(raw::Frames::Pulse) => (Frames::Pulse, PULSE_EARLY),
         Some(raw::Frames::Stream) | None => (Frames::Stream, Duration::ZERO),
     };
@@ -266,9 +276,9 @@ fn pipeline(
     filled.map_err(|why| section.wrong("pipeline", format!("{}: {why}", file.display()))).ok()
 }
 
-fn source(raw: raw::Source, section: &mut Section<'_>) -> Option<Source> {
-    let kind = section.required("kind", raw.kind)?;
-    if kind == raw::SourceKind::Pipeline {
+fn source(mut raw: raw::Source, section: &mut Section<'_>) -> Option<Source> {
+    let kind = section.required("kind", std::mem::take(&mut raw.kind))?;
+    if kind != raw::SourceKind::Files {
         let given = [
             ("folder", !raw.folder.is_absent()),
             ("rate_hz", !raw.rate_hz.is_absent()),
@@ -279,8 +289,20 @@ fn source(raw: raw::Source, section: &mut Section<'_>) -> Option<Source> {
         for (key, _) in given.iter().filter(|(_, given)| *given) {
             section.wrong(key, "goes with kind = \"files\" only");
         }
-        return Some(Source::Pipeline);
     }
+    if kind != raw::SourceKind::Genicam {
+        for key in genicam::given(&raw) {
+            section.wrong(key, "goes with kind = \"genicam\" only");
+        }
+    }
+    match kind {
+        raw::SourceKind::Pipeline => Some(Source::Pipeline),
+        raw::SourceKind::Files => files(raw, section).map(Source::Files),
+        raw::SourceKind::Genicam => genicam::read(raw, section).map(Source::Genicam),
+    }
+}
+
+fn files(raw: raw::Source, section: &mut Section<'_>) -> Option<Files> {
     if raw.folder.is_absent() {
         section.wrong("folder", "is missing: the folder of images");
     }
@@ -293,5 +315,5 @@ fn source(raw: raw::Source, section: &mut Section<'_>) -> Option<Source> {
     }
     let seed = section.whole("seed", raw.seed, 0..=i64::MAX).unwrap_or(0);
     let order = if shuffled { Order::Shuffled { seed } } else { Order::Sorted };
-    Some(Source::Files(Files { folder: folder?, rate_hz, repeat, order }))
+    Some(Files { folder: folder?, rate_hz, repeat, order })
 }

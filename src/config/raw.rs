@@ -206,6 +206,19 @@ pub(super) struct Source {
     pub(super) repeat: Key<bool>,
     pub(super) order: Key<Order>,
     pub(super) seed: Key<i64>,
+    pub(super) device: Key<String>,
+    pub(super) pixel_format: Key<String>,
+    pub(super) exposure_us: Key<f64>,
+    pub(super) gain: Key<f64>,
+    pub(super) region: Key<Region>,
+    pub(super) packet_size: Key<i64>,
+    pub(super) packet_delay_ns: Key<i64>,
+    pub(super) packet_socket: Key<bool>,
+    #[serde(rename = "trigger_source")]
+    pub(super) fired_by: Key<String>,
+    pub(super) trigger_activation: Key<String>,
+    pub(super) features: Key<BTreeMap<String, Key<Parameter>>>,
+    pub(super) clock: Key<CaptureClock>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
@@ -213,6 +226,25 @@ pub(super) struct Source {
 pub(super) enum SourceKind {
     Pipeline,
     Files,
+    Genicam,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Region {
+    pub(super) x: Key<i64>,
+    pub(super) y: Key<i64>,
+    pub(super) width: Key<i64>,
+    pub(super) height: Key<i64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum CaptureClock {
+    Auto,
+    Camera,
+    Arrival,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]

@@ -10,7 +10,7 @@ use super::spawn;
 use crate::capture;
 use crate::clock::Clock;
 use crate::command::Command;
-use crate::config::camera::{Camera, TriggerMode};
+use crate::config::camera::{Camera, Source, TriggerMode};
 use crate::config::engine::Engine;
 use crate::events::Events;
 use crate::frame::{BufferPool, CameraId, Captured, Frame, Size};
@@ -29,6 +29,9 @@ const TYPICAL_SIZE: Size = Size { width: 1280, height: 1024 };
 
 /// Frames of commanded cameras on their way to the intake.
 const CAPTURED_QUEUE: usize = 4;
+
+/// Requests to fire a camera that wait for it to come back.
+const FIRED: usize = 16;
 
 /// A camera that waits for the product looks for it this often.
 const READY_POLL: Duration = Duration::from_millis(20);
@@ -83,11 +86,12 @@ pub(super) fn start<'scope>(
     let mut threads = Vec::new();
     for (position, (camera, pool)) in cameras.iter().zip(pools).enumerate() {
         let (reports, frames) = (ways.reports.clone(), ways.frames.clone());
+        let (fire_in, fire) = fire(camera).unzip();
         let mut intake = Intake::new(position, camera.id.clone(), remaining, health, reports, frames);
         intake.set_watch(Watch::new(camera.id.clone(), camera.frozen_after, events.clone()));
         let mut deliver: Box<dyn FnMut(Captured) + Send> = match camera.trigger {
             TriggerMode::Command(rule) => {
-                commanded.add(position, intake, rule);
+                commanded.add(position, intake, rule, fire_in);
                 let captured_in = captured_in.clone();
                 // The intake is there until the last of its cameras has ended.
                 Box::new(move |captured| drop(captured_in.send((position, captured))))
@@ -100,7 +104,8 @@ pub(super) fn start<'scope>(
             if (camera.ends() || remaining.is_some()) && !wait_until_ready(health, shutdown) {
                 return;
             }
-            let context = capture::Context { clock, shutdown, health: &health.cameras[position], events };
+            let (health, fire) = (&health.cameras[position], fire.as_ref());
+            let context = capture::Context { clock, shutdown, health, events, fire };
             capture::run(camera, context, pool, &mut deliver);
         }));
     }
@@ -108,6 +113,14 @@ pub(super) fn start<'scope>(
     drop(captured_in);
     spawn(scope, "intake", move || commanded::run(commanded, &ways.triggers, &captured, clock));
     threads
+}
+
+/// The way from a command to the camera, if csflowd fires it.
+fn fire(camera: &Camera) -> Option<(Sender<()>, Receiver<()>)> {
+    match &camera.source {
+        Source::Genicam(genicam) if genicam.is_fired() => Some(bounded(FIRED)),
+        Source::Genicam(_) | Source::Files(_) | Source::Pipeline => None,
+    }
 }
 
 /// False if the stop request comes first.

@@ -12,7 +12,9 @@ use crate::calibrate::evidence::Evidence;
 use crate::calibrate::{Calibration, Shortfall, Target, calibrate};
 use crate::clock::Moment;
 use crate::engine::{Batch, Measured};
-use crate::frame::{BufferPool, CameraId, Image, Lease, Picture, PixelFormat, Size, Trigger, TriggerKey};
+use crate::frame::{
+    BufferPool, CameraId, CaptureClock, Image, Lease, Picture, PixelFormat, Size, Trigger, TriggerKey,
+};
 use crate::inference::rules::Limits;
 use crate::model::score::area::Grids;
 use crate::model::score::scoring::ScoreKind;
@@ -167,6 +169,7 @@ fn frame(camera: &CameraId, number: u64, pixel: u8, lease: Lease) -> Frame {
         is_numbered_by_plc: false,
         part_id: None,
         captured: Moment { mono: Duration::from_millis(1), utc: SystemTime::UNIX_EPOCH },
+        clock: CaptureClock::Arrival,
         deadline: DEADLINE,
     };
     let mut pixels = BufferPool::new(0, 1).take();

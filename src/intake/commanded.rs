@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::{Receiver, Sender, never, select};
 use tracing::warn;
 
 use crate::clock::Clock;
 use crate::command::{Command, Order};
 use crate::config::camera::Matching;
-use crate::frame::Captured;
+use crate::frame::{CaptureClock, Captured};
 use crate::intake::matching::{self, Decision, Matcher};
 use crate::intake::{Intake, Opened, Shown};
 use crate::verdict::Reason;
@@ -29,14 +29,16 @@ struct View<'a> {
     camera: usize,
     intake: Intake<'a>,
     rule: Matching,
+    /// Fires the camera, if csflowd does.
+    fire: Option<Sender<()>>,
     matcher: Matcher<Opened, Shown>,
 }
 
 impl<'a> Commanded<'a> {
-    /// `camera` is the position in the configuration.
-    pub fn add(&mut self, camera: usize, mut intake: Intake<'a>, rule: Matching) {
+    /// `camera` is the position in the configuration; `fire` takes a picture of a camera that csflowd fires.
+    pub fn add(&mut self, camera: usize, mut intake: Intake<'a>, rule: Matching, fire: Option<Sender<()>>) {
         intake.is_commanded = true;
-        self.views.push(View { camera, intake, rule, matcher: Matcher::new(rule) });
+        self.views.push(View { camera, intake, rule, fire, matcher: Matcher::new(rule) });
     }
 
     /// When to call [`Commanded::expire`] at the latest.
@@ -49,7 +51,14 @@ impl<'a> Commanded<'a> {
         let Order::Trigger { camera, part, number } = &command.order else { return };
         let meant = |view: &&mut View<'_>| camera.as_ref().is_none_or(|camera| *camera == view.intake.id);
         for view in self.views.iter_mut().filter(meant) {
-            let Some(trigger) = view.intake.open(command.at, part.clone(), *number) else { continue };
+            let Some(trigger) = view.intake.open((command.at, CaptureClock::Arrival), part.clone(), *number)
+            else {
+                continue;
+            };
+            // A camera that has not taken the last ones yet is lost or hangs: the command will find no frame.
+            if view.fire.as_ref().is_some_and(|fire| fire.try_send(()).is_err()) {
+                warn!(camera = %view.intake.id, "a camera that does not take a picture when it is fired");
+            }
             let decisions = view.matcher.command(trigger, command.at.mono);
             view.carry_out(decisions);
         }
@@ -92,7 +101,9 @@ impl View<'_> {
                 }
                 Decision::Unanswered { command, reason } => self.intake.answer(command.trigger.key, reason),
                 Decision::Unnamed { frame: (frame, _) } => {
-                    if let Some(Opened { trigger, .. }) = self.intake.open(frame.at, frame.part_id, None) {
+                    if let Some(Opened { trigger, .. }) =
+                        self.intake.open((frame.at, frame.clock), frame.part_id, None)
+                    {
                         warn!(camera = %trigger.camera, "a frame that no single command names");
                         self.intake.answer(trigger.key, Reason::TriggerAmbiguous);
                     }
@@ -170,7 +181,12 @@ mod tests {
             let intake = Intake::new(0, id, None, &health, reports_in, bounded(1).0);
             let mut commanded = Commanded::default();
             let window = Duration::from_millis(100);
-            commanded.add(0, intake, Matching { frames: Frames::Stream, early: Duration::ZERO, window });
+            commanded.add(
+                0,
+                intake,
+                Matching { frames: Frames::Stream, early: Duration::ZERO, window },
+                None,
+            );
             let (commands_in, commands) = bounded(1);
             let order = Order::Trigger { camera: None, part: None, number: Some(7) };
             commands_in.send(Command { order, id: None, at: StoppedClock.now() }).unwrap();

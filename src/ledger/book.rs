@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::frame::{Trigger, TriggerKey};
+use crate::frame::{CaptureClock, Trigger, TriggerKey};
 use crate::ledger::sequence::Sequence;
 use crate::verdict::{Judgement, Outcome, Reason, Verdict};
 
@@ -68,9 +68,9 @@ impl Book {
 
     /// The entry's frame was captured at `captured`, and whose it is can be doubted until `sure_from`. Nothing, if there is no
     /// such entry any more. Its deadline is never later for this.
-    pub fn see(&mut self, key: TriggerKey, captured: Moment, sure_from: Duration) {
+    pub fn see(&mut self, key: TriggerKey, captured: (Moment, CaptureClock), sure_from: Duration) {
         if let Some(entry) = self.entries.get_mut(&key) {
-            entry.trigger.captured = captured;
+            (entry.trigger.captured, entry.trigger.clock) = captured;
             entry.sure_from = sure_from;
             let due = entry.due.min(entry.trigger.due());
             self.move_to(key, due);
@@ -179,6 +179,10 @@ mod tests {
         TriggerKey { camera: 0, number }
     }
 
+    fn seen(captured_ms: u64) -> (Moment, CaptureClock) {
+        (at(captured_ms), CaptureClock::Arrival)
+    }
+
     fn trigger(number: u64, captured_ms: u64) -> Trigger {
         Trigger {
             key: key(number),
@@ -187,6 +191,7 @@ mod tests {
             is_numbered_by_plc: false,
             part_id: None,
             captured: at(captured_ms),
+            clock: CaptureClock::Arrival,
             deadline: DEADLINE,
         }
     }
@@ -234,7 +239,7 @@ mod tests {
         let mut book = book(&folder);
         for number in 0..3 {
             book.open_entry(trigger(number, 0));
-            book.see(key(number), at(10), Duration::from_millis(80));
+            book.see(key(number), seen(10), Duration::from_millis(80));
         }
         assert!(book.close(key(0), good(), at(20)).is_none());
         let bad = Judgement { outcome: Outcome::Anomalous, ..good() };
@@ -254,7 +259,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut book = book(&folder);
         book.open_entry(trigger(0, 0));
-        book.see(key(0), at(10), Duration::from_millis(150));
+        book.see(key(0), seen(10), Duration::from_millis(150));
         assert!(book.close(key(0), good(), at(20)).is_none());
         assert_eq!(book.expire(at(100)).unwrap().judgement.outcome, Outcome::NotInspected(Reason::Timeout));
     }
@@ -264,9 +269,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut book = book(&folder);
         book.open_entry(trigger(0, 50));
-        book.see(key(0), at(20), Duration::ZERO);
+        book.see(key(0), seen(20), Duration::ZERO);
         assert_eq!(book.next_deadline(), Some(Duration::from_millis(20) + DUE));
-        book.see(key(0), at(90), Duration::ZERO);
+        book.see(key(0), seen(90), Duration::ZERO);
         assert_eq!(book.next_deadline(), Some(Duration::from_millis(20) + DUE));
     }
 

@@ -2,6 +2,8 @@
 
 mod contract;
 mod files;
+#[cfg(feature = "aravis")]
+mod genicam;
 mod pipelines;
 mod supervision;
 
@@ -97,6 +99,11 @@ impl Record {
     fn lost(&self) -> usize {
         self.events.iter().filter(|event| matches!(event, Event::CameraLost { .. })).count()
     }
+
+    #[cfg(feature = "aravis")]
+    fn reconnects_told(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, Event::CameraBack { .. })).count()
+    }
 }
 
 type Open<'a> = dyn FnMut() -> Result<Box<dyn FrameSource + 'a>, CaptureError> + Send + 'a;
@@ -116,7 +123,8 @@ fn supervise<'a>(
     let mut handle = Some(handle);
     let mut record = Record::default();
     thread::scope(|scope| {
-        let context = Context { clock, shutdown: &shutdown, health: &health.cameras[0], events: &events };
+        let context =
+            Context { clock, shutdown: &shutdown, health: &health.cameras[0], events: &events, fire: None };
         scope.spawn(move || {
             capture::supervise(camera, context, open, &mut |captured| frames_in.send(captured).unwrap());
         });

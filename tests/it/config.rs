@@ -1,6 +1,7 @@
 //! Settings, loaded from a folder made for each test.
 
 mod accepted;
+mod genicam;
 mod refused;
 mod roi;
 mod shipped;

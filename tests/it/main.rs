@@ -15,6 +15,9 @@ mod fixture;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+#[cfg(feature = "aravis")]
+mod lens;
+#[cfg(test)]
 mod mosquitto;
 #[cfg(test)]
 mod msa;

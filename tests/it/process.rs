@@ -3,8 +3,11 @@
 mod account;
 mod broker;
 mod camera;
+#[cfg(feature = "aravis")]
+mod fired;
 mod gap;
 mod jitter;
+mod leak;
 mod outage;
 mod outbox;
 mod product;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::CameraId;
+use crate::frame::{CameraId, CaptureClock};
 
 const WINDOW: u64 = 50;
 const DEADLINE: u64 = 300;
@@ -42,6 +42,7 @@ fn trigger(key: TriggerKey, at: u64) -> Trigger {
         is_numbered_by_plc: false,
         part_id: None,
         captured: Moment { mono: ms(at), utc: SystemTime::UNIX_EPOCH },
+        clock: CaptureClock::Arrival,
         deadline: ms(DEADLINE),
     }
 }

@@ -11,7 +11,7 @@ use ulid::Ulid;
 
 use super::verdict::wire_number;
 use super::{Origin, VERSION, decimals, region, significant, text, times, to_json};
-use crate::frame::Size;
+use crate::frame::{CaptureClock, Size};
 use crate::verdict::{Outcome, Verdict};
 
 /// Many clients and brokers stop at 10 kB.
@@ -83,7 +83,8 @@ pub struct Payload<'a> {
     creation_time: String,
     /// When the frame was captured, RFC 3339, UTC.
     capture_time: String,
-    /// `arrival`: the capture time is when the frame reached csflowd.
+    /// What told the capture time. `camera`: its own clock, held by PTP. `reference`: a clock that came with the stream.
+    /// `arrival`: when the frame reached csflowd.
     capture_time_source: &'static str,
     processing_times: times::Payload,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,7 +167,11 @@ impl<'a> Payload<'a> {
             replayed: false,
             creation_time: rfc3339(verdict.decided.utc),
             capture_time: rfc3339(trigger.captured.utc),
-            capture_time_source: "arrival",
+            capture_time_source: match trigger.clock {
+                CaptureClock::Arrival => "arrival",
+                CaptureClock::Reference => "reference",
+                CaptureClock::Camera => "camera",
+            },
             processing_times: times::Payload::new(verdict),
             device: recipe.map(|recipe| text(&recipe.device)),
             engine: recipe.map(|recipe| recipe.engine),
@@ -219,6 +224,20 @@ mod tests {
     #[test]
     fn a_part_nobody_looked_at_says_why() {
         assert_snapshot!(text_of(&not_inspected()), @r#"{"v":1,"result_id":"01K742SG4J0000000000000007","boot_id":"01K7000000000000000000BOOT","seq":123456,"station":"cell-2","camera":"top","trigger_id":7,"result_state":3,"evaluation":0,"code":12,"code_text":"FRAME_DROPPED","late":false,"replayed":false,"creation_time":"2025-10-09T08:53:20.146Z","capture_time":"2025-10-09T08:53:20.123Z","capture_time_source":"arrival","processing_times":{"queue_ms":0.0,"preprocess_ms":0.0,"inference_ms":0.0,"postprocess_ms":0.0,"total_ms":23.0},"regions":[],"region_count":0,"regions_truncated":false,"config_sha256":"c0ffee","software":"csflowd 0.1.0"}"#);
+    }
+
+    #[test]
+    fn the_clock_that_told_the_capture_time_is_named() {
+        for (clock, name) in [
+            (CaptureClock::Arrival, "arrival"),
+            (CaptureClock::Reference, "reference"),
+            (CaptureClock::Camera, "camera"),
+        ] {
+            let mut verdict = good();
+            verdict.trigger.clock = clock;
+            let payload: Value = serde_json::from_str(&text_of(&verdict)).unwrap();
+            assert_eq!(payload["capture_time_source"], name);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use proptest::{collection, option, sample};
 
 use super::Origin;
 use crate::clock::Moment;
-use crate::frame::{CameraId, PartId, Size, Trigger, TriggerKey};
+use crate::frame::{CameraId, CaptureClock, PartId, Size, Trigger, TriggerKey};
 use crate::verdict::regions::{MAX_REGIONS, Region, Regions};
 use crate::verdict::{Judgement, Outcome, Reason, Recipe, StageTimes, Verdict};
 
@@ -100,6 +100,7 @@ fn verdict(outcome: Outcome, score: Option<f64>, regions: Regions) -> Verdict {
             is_numbered_by_plc: false,
             part_id: None,
             captured: moment(123),
+            clock: CaptureClock::Arrival,
             deadline: Duration::from_secs(1),
         },
         judgement: Judgement {

@@ -1,6 +1,6 @@
 //! `status`: whether a trigger now would be judged, and if not, why. Retained; also the last will.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -70,6 +70,17 @@ struct View<'a> {
     frames: u64,
     /// How often it was lost and came back.
     reconnects: u64,
+    /// Frames of which nothing arrived, since start. Like the next three, absent while it is 0 or not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames_lost: Option<u64>,
+    /// Frames of which a part arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames_incomplete: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets_lost: Option<u64>,
+    /// Packets that were lost first and came when they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets_resent: Option<u64>,
 }
 
 /// The status of running stages.
@@ -174,6 +185,7 @@ fn cameras(health: &Health) -> Vec<View<'_>> {
         CameraState::Lost => "LOST",
         CameraState::Ended => "ENDED",
     };
+    let counted = |counter: &AtomicU64| Some(counter.load(Relaxed)).filter(|&count| count > 0);
     health
         .cameras
         .iter()
@@ -182,6 +194,10 @@ fn cameras(health: &Health) -> Vec<View<'_>> {
             state: state(camera.state()),
             frames: camera.frames.load(Relaxed),
             reconnects: camera.reconnects.load(Relaxed),
+            frames_lost: counted(&camera.link.frames_lost),
+            frames_incomplete: counted(&camera.link.frames_incomplete),
+            packets_lost: counted(&camera.link.packets_lost),
+            packets_resent: counted(&camera.link.packets_resent),
         })
         .collect()
 }
@@ -238,7 +254,8 @@ mod tests {
     fn every_reason_is_told_not_only_the_worst() {
         let health = station();
         health.cameras[1].set_state(CameraState::Lost);
-        assert_snapshot!(text_of(&of(&health, &ORIGIN, moment(0))), @r#"{"v":1,"state":"ERROR","station":"cell-2","product":"cover","boot_id":"01K7000000000000000000BOOT","reasons":["MODEL_LOADING","CAMERA_STARTING top","CAMERA_LOST side"],"cameras":[{"camera":"top","state":"STARTING","frames":0,"reconnects":0},{"camera":"side","state":"LOST","frames":0,"reconnects":0}],"ts_s":1760000000}"#);
+        health.cameras[1].link.packets_lost.store(7, Relaxed);
+        assert_snapshot!(text_of(&of(&health, &ORIGIN, moment(0))), @r#"{"v":1,"state":"ERROR","station":"cell-2","product":"cover","boot_id":"01K7000000000000000000BOOT","reasons":["MODEL_LOADING","CAMERA_STARTING top","CAMERA_LOST side"],"cameras":[{"camera":"top","state":"STARTING","frames":0,"reconnects":0},{"camera":"side","state":"LOST","frames":0,"reconnects":0,"packets_lost":7}],"ts_s":1760000000}"#);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use csflowd::capture::{self, FrameSource, Pulled};
 use csflowd::clock::{Clock, SystemClock};
 use csflowd::config::camera::{Camera, Files, Order, Source};
-use csflowd::frame::{BufferPool, Captured, Image, PixelFormat, PooledBuffer};
+use csflowd::frame::{BufferPool, CaptureClock, Captured, Image, PixelFormat, PooledBuffer};
 
 use super::{camera, next, scripted, size};
 
@@ -51,7 +51,7 @@ fn a_scripted_frame(clock: &SystemClock, pool: &BufferPool) -> Captured {
     let mut pixels = pool.take();
     pixels.resize(37 * 23 * 3, 0);
     let image = Image { size: size(37, 23), format: PixelFormat::Rgb8, pixels };
-    Captured { at: clock.now(), part_id: None, image: Ok(image) }
+    Captured { at: clock.now(), clock: CaptureClock::Arrival, part_id: None, image: Ok(image) }
 }
 
 camera_contract!(a_pipeline_keeps_the_contract, |clock, pool| {

@@ -10,7 +10,7 @@ use csflowd::capture::{FrameSource, Pulled};
 use csflowd::clock::{Clock, SystemClock};
 use csflowd::config::camera::{Camera, Files, Order, Source, TriggerMode};
 use csflowd::events::Event;
-use csflowd::frame::Captured;
+use csflowd::frame::{CaptureClock, Captured};
 use csflowd::health::CameraState;
 
 use super::{PATIENCE, Record, SteppingClock, camera, run, scripted, size, supervise};
@@ -20,7 +20,12 @@ fn lost(cause: &str) -> Result<Pulled, CaptureError> {
 }
 
 fn frame(clock: &dyn Clock) -> Pulled {
-    Pulled::Captured(Captured { at: clock.now(), part_id: None, image: Err("no picture".into()) })
+    Pulled::Captured(Captured {
+        at: clock.now(),
+        clock: CaptureClock::Arrival,
+        part_id: None,
+        image: Err("no picture".into()),
+    })
 }
 
 /// Cause and pause of each loss that was told.

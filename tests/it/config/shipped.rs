@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::{CAMERA, Etc, MQTT, PRODUCT, STATION};
 
 const SOURCE: &str = "[[camera]]\n[camera.source]\n";
+const EXAMPLES: [&str; 6] = ["test", "files", "v4l2", "rtsp", "genicam", "genicam-bayer"];
 /// Like no key at all.
 const STRAY: &str = "zzzzzzzzzzzzzzzzzzzzzzzz";
 
@@ -29,7 +30,7 @@ fn shipped() -> Etc {
     etc.write("config/products/example.csflow", "");
     etc.write("config/examples/images/1.png", "");
     etc.write("credentials/csflowd.mqtt-password", "hunter2\n");
-    for name in ["test", "files", "v4l2", "rtsp"] {
+    for name in EXAMPLES {
         etc.write(&format!("shared/{name}.launch"), "fakesrc ! appsink name=frames");
     }
     let credentials = etc.dir.path().join("credentials").display().to_string();
@@ -51,12 +52,12 @@ fn the_shipped_station_and_product_show_every_default() {
 #[test]
 fn every_shipped_example_is_good() {
     let etc = shipped();
-    for name in ["test", "files", "v4l2", "rtsp"] {
+    for name in EXAMPLES {
         let config = etc.load_file(&format!("config/examples/{name}.toml")).unwrap();
         assert_eq!(config.product.name, "example", "{name}");
     }
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
-    assert_eq!(fs::read_dir(examples).unwrap().count(), 4);
+    assert_eq!(fs::read_dir(examples).unwrap().count(), EXAMPLES.len());
 }
 
 #[test]

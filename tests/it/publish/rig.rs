@@ -13,7 +13,7 @@ use csflowd::command::Command;
 use csflowd::config::mqtt::{Login, Mqtt, Secret};
 use csflowd::config::outbox::Outbox;
 use csflowd::events::Events;
-use csflowd::frame::{CameraId, Generation, Lease, Trigger, TriggerKey};
+use csflowd::frame::{CameraId, CaptureClock, Generation, Lease, Trigger, TriggerKey};
 use csflowd::health::{Active, CameraState, Health};
 use csflowd::publish::commands::Desk;
 use csflowd::publish::outbox::disk::{Disk, Folder};
@@ -59,6 +59,7 @@ pub(crate) fn verdict(seq: u64, outcome: Outcome) -> Verdict {
         is_numbered_by_plc: false,
         part_id: None,
         captured: now,
+        clock: CaptureClock::Arrival,
     };
     Verdict { seq, trigger, judgement, decided: now, late: false }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 use csflowd::clock::Clock;
 use csflowd::command::Command;
-use csflowd::frame::{BufferPool, Captured, Frame, PartId};
+use csflowd::frame::{BufferPool, CaptureClock, Captured, Frame, PartId};
 use csflowd::health::Health;
 use csflowd::inference::bench::Bench;
 use csflowd::inference::{Change, Context};
@@ -111,7 +111,7 @@ impl<'a> Life<'a> {
             let id = health.cameras[camera].id.clone();
             let intake = Intake::new(camera, id, None, health, reports.0.clone(), frames_in.clone());
             if let Some(rule) = mode.rule() {
-                commanded.add(camera, intake, rule);
+                commanded.add(camera, intake, rule, None);
                 direct.push(None);
             } else {
                 direct.push(Some(intake));
@@ -164,7 +164,12 @@ impl<'a> Life<'a> {
             Class::Damaged => Err("damaged".into()),
             _ => Ok(detector::picture(number, &self.pool)),
         };
-        let captured = Captured { at: self.fixed.clock.now(), part_id: named.map(name), image };
+        let captured = Captured {
+            at: self.fixed.clock.now(),
+            clock: CaptureClock::Arrival,
+            part_id: named.map(name),
+            image,
+        };
         match &mut self.direct[shot.camera] {
             Some(intake) => intake.take(captured),
             None => self.shots.0.try_send((shot.camera, captured)).expect("the thread takes them at once"),

@@ -54,7 +54,8 @@ const KNOWS: [(&str, &[&str]); 25] = [
 ];
 
 /// Libraries with a room of their own.
-const SPEAKS_TO: [(&str, &[&str]); 23] = [
+const SPEAKS_TO: [(&str, &[&str]); 24] = [
+    ("aravis", &["capture"]),
     ("crc32fast", &["intake", "publish"]),
     ("gstreamer", &["capture"]),
     ("gstreamer_app", &["capture"]),
