@@ -4,8 +4,8 @@
 //! The weights are untrained, which changes nothing about the time. Expected for one picture: the backbone takes 0.66
 //! billion multiplications at 256 pixels and its two smaller copies, the flow 0.29, together 1.9 GFLOP. Plain convolutions
 //! reach 40 to 60 GFLOP/s on two cores with AVX2 and up, and order their weights anew at each call: 30 to 60 ms. The
-//! rewritten network makes 200 calls of oneDNN, each with 20 to 30 microseconds of its own, and computes at 150 GFLOP/s and
-//! more: 12 to 20 ms in f32, less in bf16 where the CPU has it. Pictures judged together go through one by one.
+//! rewritten network makes 200 calls of oneDNN, a microsecond or two each, and computes at 70 to 100 GFLOP/s a core where maps
+//! are large: 20 to 30 ms in f32, half of that in bf16 where the CPU has it. Pictures judged together go through one by one.
 
 use criterion::Criterion;
 use csflowd::clock::SystemClock;
