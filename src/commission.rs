@@ -5,6 +5,7 @@
 mod alike;
 pub mod cameras;
 pub mod record;
+mod shutter;
 pub mod snapshot;
 pub mod store;
 
@@ -23,7 +24,9 @@ pub enum CommissionError {
     Ended { camera: CameraId, frames: u64 },
     #[error("camera {camera}: {cause}")]
     Damaged { camera: CameraId, cause: String },
-    #[error("frames of camera {camera} come all the time and are picked by commands: say --every or --key")]
+    #[error(
+        "pictures of camera {camera} are taken or picked when a command comes, and here comes none: say --every or --key"
+    )]
     NoTrigger { camera: CameraId },
     #[error(transparent)]
     Store(#[from] StoreError),

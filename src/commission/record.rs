@@ -14,6 +14,7 @@ use crate::capture;
 use crate::clock::{Clock, Moment};
 use crate::commission::CommissionError;
 use crate::commission::alike::Seen;
+use crate::commission::shutter::Shutter;
 use crate::commission::store::Store;
 use crate::config::camera::{Camera, Frames, Matching, Source, TriggerMode};
 use crate::events::{Events, Told};
@@ -71,7 +72,7 @@ pub fn run(
     clock: &dyn Clock,
 ) -> Result<Summary, CommissionError> {
     let is_stream = matches!(camera.trigger, TriggerMode::Command(Matching { frames: Frames::Stream, .. }));
-    if is_stream && matches!(order.pace, Pace::Each) {
+    if (is_stream || camera.is_fired()) && matches!(order.pace, Pace::Each) {
         return Err(CommissionError::NoTrigger { camera: camera.id.clone() });
     }
     let store = Store::open(order.root, order.class, camera.id.clone())?;
@@ -85,13 +86,14 @@ pub fn run(
     let (handle, shutdown) = shutdown::channel();
     let missed = AtomicU64::new(0);
     let waits = matches!(camera.source, Source::Files(_));
+    let (shutter, fire) = Shutter::of(camera);
     thread::scope(|scope| {
         let context = capture::Context {
             clock,
             shutdown: &shutdown,
             health: &health.cameras[0],
             events: &events,
-            fire: None,
+            fire: fire.as_ref(),
         };
         let (pool, missed) = (&pool, &missed);
         let mut deliver = move |captured| {
@@ -118,6 +120,8 @@ pub fn run(
             progress,
             summary: Summary::default(),
             damage: String::new(),
+            shutter,
+            clock,
         };
         // Whoever waits to hand a frame on must not wait for ever.
         let result = { recorder }.receive(&frames, &told, (stop, missed));
@@ -135,6 +139,8 @@ struct Recorder<'a> {
     summary: Summary,
     /// What was said last of a damaged frame.
     damage: String,
+    shutter: Shutter,
+    clock: &'a dyn Clock,
 }
 
 impl Recorder<'_> {
@@ -154,6 +160,10 @@ impl Recorder<'_> {
         let count = self.order.count;
         let is_enough = |summary: &Summary| count.is_some_and(|count| summary.recorded >= count);
         while !stop.load(Relaxed) && !is_enough(&self.summary) {
+            let now = self.clock.now().mono;
+            if due.is_some_and(|due| now >= due) {
+                self.shutter.press(now);
+            }
             select! {
                 recv(asked) -> moment => match moment {
                     Ok(moment) => due = Some(moment.mono),
@@ -161,6 +171,7 @@ impl Recorder<'_> {
                 },
                 recv(frames) -> captured => match captured {
                     Ok(captured) => {
+                        self.shutter.release();
                         let at = captured.at.mono;
                         if due.is_some_and(|due| at >= due) && self.take(&captured)? {
                             due = match self.order.pace {

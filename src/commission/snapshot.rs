@@ -7,6 +7,7 @@ use crate::appearance::Appearance;
 use crate::capture::{self, Negotiated, Pulled};
 use crate::clock::Clock;
 use crate::commission::CommissionError;
+use crate::commission::shutter::Shutter;
 use crate::commission::store::{StoreError, format_name, write_new};
 use crate::config::camera::Camera;
 use crate::frame::{BufferPool, Captured};
@@ -35,11 +36,14 @@ pub fn look(
     let id = || camera.id.clone();
     let failed = |source| CommissionError::Capture { camera: id(), source };
     let opened = clock.now();
-    let mut source = capture::open(camera, clock, pool).map_err(failed)?;
+    let (mut shutter, fire) = Shutter::of(camera);
+    let mut source = capture::open_fired(camera, clock, pool, fire.as_ref()).map_err(failed)?;
     let (mut frames, mut last, mut first_after) = (0, opened, None);
     loop {
+        shutter.press(clock.now().mono);
         match source.next(PULL).map_err(failed)? {
             Pulled::Captured(captured) => {
+                shutter.release();
                 let first_after = *first_after.get_or_insert_with(|| captured.at.since(opened));
                 if frames == skip {
                     return Ok(Look { captured, negotiated: source.negotiated(), first_after });
@@ -47,7 +51,7 @@ pub fn look(
                 (frames, last) = (frames + 1, captured.at);
             }
             Pulled::Nothing if clock.now().since(last) >= wait => {
-                let is_fired = camera.trigger.allows_silence();
+                let is_fired = camera.trigger.allows_silence() && !camera.is_fired();
                 return Err(CommissionError::Silent { camera: id(), waited_s: wait.as_secs_f64(), is_fired });
             }
             Pulled::Nothing => {}

@@ -42,6 +42,11 @@ pub struct Camera {
 }
 
 impl Camera {
+    /// Whether csflowd fires it.
+    pub fn is_fired(&self) -> bool {
+        matches!(&self.source, Source::Genicam(genicam) if genicam.is_fired())
+    }
+
     /// Whether it gives a last frame, as a folder of files does.
     pub fn ends(&self) -> bool {
         matches!(&self.source, Source::Files(files) if !files.repeat)

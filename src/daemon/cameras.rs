@@ -10,7 +10,7 @@ use super::spawn;
 use crate::capture;
 use crate::clock::Clock;
 use crate::command::Command;
-use crate::config::camera::{Camera, Source, TriggerMode};
+use crate::config::camera::{Camera, TriggerMode};
 use crate::config::engine::Engine;
 use crate::events::Events;
 use crate::frame::{BufferPool, CameraId, Captured, Frame, Size};
@@ -117,10 +117,7 @@ pub(super) fn start<'scope>(
 
 /// The way from a command to the camera, if csflowd fires it.
 fn fire(camera: &Camera) -> Option<(Sender<()>, Receiver<()>)> {
-    match &camera.source {
-        Source::Genicam(genicam) if genicam.is_fired() => Some(bounded(FIRED)),
-        Source::Genicam(_) | Source::Files(_) | Source::Pipeline => None,
-    }
+    camera.is_fired().then(|| bounded(FIRED))
 }
 
 /// False if the stop request comes first.

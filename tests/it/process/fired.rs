@@ -47,3 +47,18 @@ fn each_command_has_the_picture_that_it_made_the_camera_take() {
     assert!(judged > 0, "not one frame came whole");
     daemon.stop();
 }
+
+#[test]
+fn setting_up_a_camera_that_csflowd_fires_fires_it() {
+    let Some(lens) = Lens::start(&[]) else { return };
+    let station = Station::new(1, "").with_camera(&format!("{CAMERA}device = \"{}\"\n", lens.id));
+    station.write("pipelines/lens.launch", PIPELINE);
+    let data = station.path("data");
+    let out = data.to_str().unwrap();
+    let (code, _, told) = station.outcome("record", &["--out", out]);
+    assert!(code == Some(64) && told.contains("say --every or --key"), "{code:?} {told}");
+    let every = ["--out", out, "--every", "0.2", "--count", "2", "--keep-alike"];
+    let (code, _, told) = station.outcome("record", &every);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(std::fs::read_dir(data.join("train/good")).unwrap().count(), 2);
+}
