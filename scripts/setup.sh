@@ -67,7 +67,7 @@ python_with_pip() {
 
 install_debian_packages() {
     command -v dpkg-query >/dev/null || {
-        say "this is no Debian: GStreamer, aravis 0.8, mosquitto, OpenSSL and a C++ compiler are yours to install"
+        say "this is no Debian: GStreamer, aravis 0.8, oneDNN, mosquitto, OpenSSL and a C++ compiler are yours to install"
         return
     }
     local installed package missing=()
