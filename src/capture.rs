@@ -145,6 +145,7 @@ pub fn open<'a>(
 }
 
 /// Opens `camera`; `fire` asks for a frame if csflowd is to fire it. A new kind of source gets its arm here.
+#[cfg_attr(not(feature = "aravis"), expect(unused_variables, reason = "no other source is fired"))]
 pub fn open_fired<'a>(
     camera: &Camera,
     clock: &'a dyn Clock,

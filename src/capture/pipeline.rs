@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_app::{AppSink, AppSinkCallbacks, AppSrc};
+use gstreamer_app::{AppSink, AppSrc};
 use tracing::{debug, warn};
 
 use crate::capture::bayer;
@@ -78,7 +78,7 @@ impl Pipeline {
             tell();
             Ok(gst::FlowSuccess::Ok)
         };
-        self.sink.set_callbacks(AppSinkCallbacks::builder().new_sample(told).build());
+        self.sink.set_callbacks(gstreamer_app::AppSinkCallbacks::builder().new_sample(told).build());
     }
 
     pub(super) fn start(&self) -> Result<(), CaptureError> {
