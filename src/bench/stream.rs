@@ -71,6 +71,15 @@ pub struct Account {
     pub latency_ms: Option<Times>,
 }
 
+/// Why there is no account.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    #[error("the network cannot judge: {0}")]
+    NotInstalled(String),
+    #[error(transparent)]
+    DeviceLost(#[from] DeviceLost),
+}
+
 /// A counter that is not kept.
 #[derive(Debug)]
 struct NotKept;
@@ -90,7 +99,7 @@ impl Store for NotKept {
 }
 
 /// Sends frames of noise through the stages of a station, and keeps count.
-pub fn run(inspector: Inspector, stream: Stream, clock: &dyn Clock) -> Result<Account, DeviceLost> {
+pub fn run(inspector: Inspector, stream: Stream, clock: &dyn Clock) -> Result<Account, StreamError> {
     let names: Vec<CameraId> =
         (0..stream.cameras).map(|n| CameraId::new(&format!("camera-{n}")).expect("a fitting name")).collect();
     let health = Health::new(names.iter().cloned());
@@ -129,7 +138,8 @@ pub fn run(inspector: Inspector, stream: Stream, clock: &dyn Clock) -> Result<Ac
             inference::run(stream.batch_max, &frames, &changes, context)
         });
         let counting = scope.spawn(move || count(stream, &decided));
-        if wait_until_installed(&notices) {
+        let installed = wait_until_installed(&notices);
+        if installed.is_ok() {
             for (position, name) in names.into_iter().enumerate() {
                 let intake = Intake::new(position, name, None, health, reports_in.clone(), frames_in.clone());
                 scope.spawn(move || send(intake, (stream, position), pixels, (shutdown, clock)));
@@ -140,13 +150,17 @@ pub fn run(inspector: Inspector, stream: Stream, clock: &dyn Clock) -> Result<Ac
         let end = judges.join().expect("inference does not panic");
         drop(changes_in);
         let account = counting.join().expect("counting does not panic");
-        end.map(|()| Account { triggers: health.counters.triggers.load(Relaxed), ..account })
+        end?;
+        installed.map_err(StreamError::NotInstalled)?;
+        Ok(Account { triggers: health.counters.triggers.load(Relaxed), ..account })
     })
 }
 
-/// False if inference has ended before.
-fn wait_until_installed(notices: &Receiver<Notice>) -> bool {
-    matches!(notices.recv(), Ok(Notice::Installed(Ok(()))))
+fn wait_until_installed(notices: &Receiver<Notice>) -> Result<(), String> {
+    match notices.recv() {
+        Ok(Notice::Installed(result)) => result,
+        Ok(Notice::Retired(..)) | Err(_) => Err("inference has ended".to_owned()),
+    }
 }
 
 /// One camera. The cameras take turns, as those of a line that see the same part one after another.
