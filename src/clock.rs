@@ -51,6 +51,18 @@ impl Clock for SystemClock {
     }
 }
 
+/// For tests of what takes no time.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub struct StoppedClock;
+
+#[cfg(test)]
+impl Clock for StoppedClock {
+    fn now(&self) -> Moment {
+        Moment { mono: Duration::ZERO, utc: SystemTime::UNIX_EPOCH }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

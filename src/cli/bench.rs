@@ -80,6 +80,18 @@ pub(super) struct Arguments {
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Report<T> {
+    #[serde(flatten)]
+    about: About,
+    /// Largest resident memory of the process so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_memory_mb: Option<f64>,
+    #[serde(flatten)]
+    figures: T,
+}
+
+/// What was measured, and where.
+#[derive(Debug, Serialize)]
+struct About {
     software: &'static str,
     network: String,
     device: String,
@@ -87,11 +99,6 @@ struct Report<T> {
     precision: &'static str,
     threads: i32,
     load_s: f64,
-    /// Largest resident memory of the process so far.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peak_memory_mb: Option<f64>,
-    #[serde(flatten)]
-    figures: T,
 }
 
 /// What is measured.
@@ -131,9 +138,9 @@ impl Subject {
         Ok(Self { network: architecture.preset, engine, calibration, calibrated_roi, judge, regions })
     }
 
-    fn report<T>(&self, load_s: f64, figures: T) -> Report<T> {
+    fn about(&self, load_s: f64) -> About {
         self.engine.notes().iter().for_each(|note| say(&format!("note: {note}")));
-        Report {
+        About {
             software: concat!("csflowd ", env!("CARGO_PKG_VERSION")),
             network: self.network.clone(),
             device: self.engine.device_name().to_owned(),
@@ -141,8 +148,6 @@ impl Subject {
             precision: self.engine.precision(),
             threads: engine::threads::count(),
             load_s,
-            peak_memory_mb: peak_memory_mb(),
-            figures,
         }
     }
 
@@ -181,12 +186,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         None => Subject::untrained(arguments)?,
     };
     let load_s = clock.now().since(start).as_secs_f64();
+    let about = subject.about(load_s);
     let Some(rate_hz) = arguments.rate else {
         let load =
             Load { frame: arguments.frame, batch: arguments.batch.into(), runs: arguments.runs as usize };
         let Subject { engine, judge, regions, .. } = &mut subject;
         let figures = bench::run(engine, judge, *regions, load, &clock)?;
-        return tell(&subject.report(load_s, figures), arguments.json, rows);
+        return tell(about, figures, arguments.json, rows);
     };
     let stream = Stream {
         frame: arguments.frame,
@@ -197,29 +203,22 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         batch_max: arguments.batch.into(),
         frame_queue: FRAME_QUEUE,
     };
-    let report = subject.report(load_s, ());
     let account = stream::run(subject.inspector()?, stream, &clock)?;
-    let report = Report { peak_memory_mb: peak_memory_mb(), ..report }.with(account);
-    tell(&report, arguments.json, |account| account_rows(account, stream))
-}
-
-impl Report<()> {
-    fn with<T>(self, figures: T) -> Report<T> {
-        let Self { software, network, device, engine, precision, threads, load_s, peak_memory_mb, .. } = self;
-        Report { software, network, device, engine, precision, threads, load_s, peak_memory_mb, figures }
-    }
+    tell(about, account, arguments.json, |account| account_rows(account, stream))
 }
 
 fn tell<T: Serialize>(
-    report: &Report<T>,
+    about: About,
+    figures: T,
     is_json: bool,
     rows: impl FnOnce(&T) -> Vec<String>,
 ) -> anyhow::Result<u8> {
+    let report = Report { about, peak_memory_mb: peak_memory_mb(), figures };
     if is_json {
-        print_json(report)?;
+        print_json(&report)?;
         return Ok(exit::OK);
     }
-    let Report { network, device, engine, precision, threads, load_s, .. } = report;
+    let About { network, device, engine, precision, threads, load_s, .. } = &report.about;
     let head = format!(
         "{network} on {device}, engine {engine} in {precision}, {threads} threads, loaded in {load_s:.2} s"
     );

@@ -138,10 +138,9 @@ impl<'a> Bench<'a> {
             }
         };
         // They have their verdict, and their time is that of those behind them.
-        let now = clock.now().mono;
-        self.batch.retain(|frame| now < frame.trigger.due());
-        refuse_odd_sizes(rules, odd_size, &mut self.batch, &self.context.reports);
         let taken_up = clock.now();
+        self.batch.retain(|frame| taken_up.mono < frame.trigger.due());
+        refuse_odd_sizes(rules, odd_size, &mut self.batch, &self.context.reports);
         let brightness = self.unfit.refuse(rules, &mut self.batch, &self.context);
         if self.batch.is_empty() {
             return Ok(());

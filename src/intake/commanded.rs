@@ -152,24 +152,14 @@ pub fn run(
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::clock::Moment;
+    use crate::clock::StoppedClock;
     use crate::config::camera::Frames;
     use crate::frame::CameraId;
     use crate::health::Health;
     use crate::ledger::Report;
-
-    struct StoppedClock;
-
-    impl Clock for StoppedClock {
-        fn now(&self) -> Moment {
-            Moment { mono: Duration::ZERO, utc: SystemTime::UNIX_EPOCH }
-        }
-    }
 
     #[test]
     fn a_command_that_was_accepted_when_the_last_camera_ended_is_answered() {

@@ -56,22 +56,12 @@ pub fn checksum(picture: Picture<'_>) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
-
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::clock::{Clock, Moment};
+    use crate::clock::StoppedClock;
     use crate::frame::{BufferPool, PixelFormat};
     use crate::health::Health;
-
-    struct StoppedClock;
-
-    impl Clock for StoppedClock {
-        fn now(&self) -> Moment {
-            Moment { mono: Duration::ZERO, utc: SystemTime::UNIX_EPOCH }
-        }
-    }
 
     #[test]
     fn the_same_picture_so_many_times_again_is_a_frozen_camera_until_another_comes() {
