@@ -7,7 +7,6 @@ pub mod cuda;
 pub mod extractor;
 pub mod fused;
 pub mod guard;
-pub mod onednn;
 pub mod precision;
 pub mod room;
 pub mod runner;

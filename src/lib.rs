@@ -46,6 +46,7 @@ pub mod clock;
 pub mod command;
 pub mod commission;
 pub mod config;
+pub mod cpu;
 pub mod daemon;
 pub mod dataset;
 pub mod digest;

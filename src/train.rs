@@ -20,6 +20,7 @@ pub mod folds;
 pub mod held_out;
 pub mod images;
 pub mod input;
+pub mod objective;
 pub mod optimise;
 pub mod outliers;
 pub mod parameters;

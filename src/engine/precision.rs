@@ -8,7 +8,7 @@ use tch::Kind;
 
 use crate::calibrate::Calibration;
 use crate::config::engine::Precision;
-use crate::engine::onednn;
+use crate::cpu;
 use crate::verdict::Judge;
 
 /// How far a score in bf16 may lie from that in f32, relative to it, or to 1 where scores are in deviations.
@@ -97,7 +97,7 @@ fn is_bf16_fast() -> bool {
     let has_it = std::arch::is_x86_feature_detected!("avx512bf16");
     #[cfg(not(target_arch = "x86_64"))]
     let has_it = false;
-    has_it && onednn::is_available()
+    has_it && cpu::is_available()
 }
 
 /// Whether `found`, the self-test's scores, are close enough to the `expected` ones in f32. `unit` is the least size of

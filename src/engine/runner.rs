@@ -2,9 +2,10 @@
 
 use tch::{TchError, Tensor};
 
+use crate::cpu;
 use crate::engine::fused::Fused;
+use crate::engine::guard;
 use crate::engine::precision::Computed;
-use crate::engine::{guard, onednn};
 use crate::model::Scales;
 use crate::model::network::Network;
 use crate::model::score::Reading;
@@ -99,7 +100,7 @@ pub(super) fn rewritten<T>(
     if network.device() != tch::Device::Cpu {
         return Ok(None);
     }
-    if !onednn::is_available() {
+    if !cpu::is_available() {
         return Err("oneDNN is fast on x86-64 alone".to_owned());
     }
     guard::catch_both(rewrite).map(Some)

@@ -4,8 +4,9 @@ use std::env;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// How OpenMP's threads wait; read by its library when that is loaded, before `main`.
-const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
+/// How OpenMP's threads wait, and how often they look before they sleep; read by its library when that is loaded, before
+/// `main`. A look takes some 20 ns.
+const WAIT: [(&str, &str); 2] = [("OMP_WAIT_POLICY", "passive"), ("GOMP_SPINCOUNT", "2000")];
 
 /// CPU threads of one network run. By default libtorch takes all cores.
 pub fn set(threads: i32) {
@@ -38,14 +39,14 @@ pub fn with<T>(threads: i32, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Makes libtorch's threads sleep while they wait, instead of spinning. Beside a busy neighbour a thread that spins
+/// Makes libtorch's threads sleep while they wait, but for the first moment. Beside a busy neighbour a thread that spins
 /// uses up its share of a core by waiting and is then not there when work comes: a training step of 0.3 s was seen to
-/// take 20 s.
+/// take 20 s. One that sleeps at once costs more to wake, hundreds of times in a picture, than it would have waited.
 ///
 /// The program starts itself anew for that, in the same process and with the same arguments, once and only if the
 /// environment says nothing of its own; if that fails it goes on as it is.
 pub fn wait_asleep() {
-    if env::var_os(WAIT_POLICY).is_some() {
+    if WAIT.iter().any(|(name, _)| env::var_os(name).is_some()) {
         return;
     }
     let Ok(program) = env::current_exe() else { return };
@@ -55,5 +56,5 @@ pub fn wait_asleep() {
         again.arg0(name);
     }
     // Returns only if it failed.
-    drop(again.args(arguments).env(WAIT_POLICY, "passive").exec());
+    drop(again.args(arguments).envs(WAIT).exec());
 }

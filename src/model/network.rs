@@ -3,7 +3,6 @@
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
-use crate::model::Scales;
 use crate::model::architecture::Architecture;
 use crate::model::backbone::Backbone;
 use crate::model::flow::{Flow, FlowConfig, Permutation};
@@ -11,6 +10,7 @@ use crate::model::score::Reading;
 use crate::model::score::scorer::Scorer;
 use crate::model::weights::{Weights, WeightsError};
 use crate::model::whitening::Whitening;
+use crate::model::{Scales, share};
 
 /// The plain network on one device. Everything fast is compared with it.
 #[derive(Debug)]
@@ -62,13 +62,18 @@ impl Network {
 
     /// Raw features to latent values, and the log-determinant of whitening and flow together, `[B]` a scale.
     pub fn latent(&self, features: &[Tensor]) -> (Scales, Scales) {
+        let (latent, mut log_det) = self.flow.forward(&self.whitened(features));
+        if let Some(whitening) = &self.whitening {
+            log_det[0] += whitening.log_det(features);
+        }
+        (latent, log_det)
+    }
+
+    /// What the flow takes: raw features, whitened if they are to be.
+    pub fn whitened(&self, features: &[Tensor]) -> Scales {
         match &self.whitening {
-            None => self.flow.forward(features),
-            Some(whitening) => {
-                let (latent, mut log_det) = self.flow.forward(&whitening.forward(features));
-                log_det[0] += whitening.log_det(features);
-                (latent, log_det)
-            }
+            None => share(features),
+            Some(whitening) => whitening.forward(features),
         }
     }
 
@@ -85,11 +90,7 @@ impl Network {
     /// Normalised pictures to latent values, without the determinant.
     pub fn run(&self, input: &Tensor) -> Scales {
         let features = self.features(input);
-        let features = match &self.whitening {
-            None => features,
-            Some(whitening) => whitening.forward(&features),
-        };
-        self.flow.forward(&features).0
+        self.flow.forward(&self.whitened(&features)).0
     }
 
     pub fn device(&self) -> Device {

@@ -1,9 +1,13 @@
 //! Adam: Kingma, Ba, 2014, <https://arxiv.org/abs/1412.6980>, algorithm 1, with coupled weight decay.
 //!
-//! libtorch has one, but keeps its moments to itself: a training could not be continued where it was interrupted.
+//! libtorch has one, but keeps its moments to itself: a training could not be continued where it was interrupted. On the CPU a
+//! step is one pass over the memory, where libtorch's own operations would take a dozen.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
+use crate::cpu;
+use crate::cpu::adam::{Numbers, Variable};
+use crate::train::average::Average;
 use crate::train::parameters::{Parameters, Values};
 
 const BETA: [f64; 2] = [0.9, 0.999];
@@ -31,19 +35,66 @@ impl Adam {
         Self { steps: 0, first: parameters.zeros(), second: parameters.zeros() }
     }
 
-    /// Moves the parameters along their gradients, which it uses up.
-    pub fn step(&mut self, parameters: &mut Parameters, step: Step) {
-        let _guard = tch::no_grad_guard();
+    /// Moves the parameters along their gradient, and the average after them.
+    pub fn step(
+        &mut self,
+        parameters: &mut Parameters,
+        gradient: &Values,
+        average: Option<&mut Average>,
+        step: Step,
+    ) {
         self.steps += 1;
+        let is_flat = |tensor: &Tensor| tensor.device() == Device::Cpu && tensor.is_contiguous();
+        if parameters.all().iter().chain(&gradient.0).all(is_flat) {
+            self.in_one_pass(parameters, gradient, average, step);
+        } else {
+            self.by_libtorch(parameters, gradient, step);
+            if let Some(average) = average {
+                average.update(parameters);
+            }
+        }
+    }
+
+    fn in_one_pass(
+        &mut self,
+        parameters: &mut Parameters,
+        gradient: &Values,
+        mut average: Option<&mut Average>,
+        step: Step,
+    ) {
+        let following = average.as_mut().map_or(0.0, |average| average.next_share());
+        let average = average.as_deref();
+        let variable = |(index, value)| Variable {
+            value,
+            gradient: &gradient.0[index],
+            first: &self.first.0[index],
+            second: &self.second.0[index],
+            average: average.map(|average| &average.values.0[index]),
+        };
+        let variables: Vec<Variable<'_>> = parameters.all().iter().enumerate().map(variable).collect();
+        let bias = BETA.map(|beta| 1.0 - beta.powi(self.steps));
+        let numbers = Numbers {
+            cut: cut(cpu::adam::norm(&variables), step.clip_norm),
+            weight_decay: step.weight_decay,
+            first: 1.0 - BETA[0],
+            second: 1.0 - BETA[1],
+            learning_rate: step.learning_rate / bias[0],
+            spread: bias[1].sqrt().recip(),
+            epsilon: step.epsilon,
+            average: following,
+        };
+        cpu::adam::step(&numbers, &variables);
+    }
+
+    fn by_libtorch(&mut self, parameters: &mut Parameters, gradient: &Values, step: Step) {
+        let _guard = tch::no_grad_guard();
         let [beta_1, beta_2] = BETA;
         let bias = BETA.map(|beta| 1.0 - beta.powi(self.steps));
-        let cut = clip(parameters, step.clip_norm);
+        let norms: Vec<Tensor> = gradient.0.iter().map(Tensor::norm).collect();
+        let cut = cut(Tensor::stack(&norms, 0).norm().double_value(&[]), step.clip_norm);
         let moments = self.first.0.iter_mut().zip(&mut self.second.0);
-        for (variable, (first, second)) in parameters.variables().iter_mut().zip(moments) {
-            let gradient = variable.grad();
-            if !gradient.defined() {
-                continue;
-            }
+        let variables = parameters.variables().iter_mut().zip(&gradient.0);
+        for ((variable, gradient), (first, second)) in variables.zip(moments) {
             let gradient = gradient * cut + &*variable * step.weight_decay;
             // In place; the same tensors come back.
             drop(first.lerp_(&gradient, 1.0 - beta_1));
@@ -51,32 +102,39 @@ impl Adam {
             drop(second.addcmul_(&(&gradient * (1.0 - beta_2)), &gradient));
             let spread = second.sqrt() / bias[1].sqrt() + step.epsilon;
             drop(variable.addcdiv_(&(&*first * (-step.learning_rate / bias[0])), &spread));
-            variable.zero_grad();
         }
     }
 }
 
-/// What the gradients are multiplied by, so that their common norm is at most `norm`.
-fn clip(parameters: &mut Parameters, norm: f64) -> f64 {
-    let gradients = parameters.variables().iter().map(Tensor::grad).filter(Tensor::defined);
-    let norms: Vec<Tensor> = gradients.map(|gradient| gradient.norm()).collect();
-    let total = Tensor::stack(&norms, 0).norm().double_value(&[]);
-    (norm / (total + 1e-6)).min(1.0)
+/// What a gradient of this norm is multiplied by, so that it is at most `most`.
+fn cut(norm: f64, most: f64) -> f64 {
+    (most / (norm + 1e-6)).min(1.0)
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
     use tch::nn::{self, OptimizerConfig, VarStore};
-    use tch::{Device, Kind};
 
     use super::*;
 
     #[test]
     fn it_steps_as_libtorch_does() {
+        steps_as_libtorch_does(|adam, parameters, gradient, step| {
+            adam.step(parameters, gradient, None, step);
+        });
+        steps_as_libtorch_does(|adam, parameters, gradient, step| {
+            adam.steps += 1;
+            adam.by_libtorch(parameters, gradient, step);
+        });
+    }
+
+    fn steps_as_libtorch_does(take: impl Fn(&mut Adam, &mut Parameters, &Values, Step)) {
         let stores = [VarStore::new(Device::Cpu), VarStore::new(Device::Cpu)];
-        let start = Tensor::from_slice(&[0.3_f32, -1.2, 2.0, 0.0]);
+        // More than a register holds.
+        let start = Tensor::from_slice(&[0.3_f32, -1.2, 2.0, 0.0]).repeat([5]);
         let variables = stores.each_ref().map(|store| store.root().var_copy("x", &start));
-        let target = Tensor::from_slice(&[5.0_f32, -1.0, 2.1, 1e-4]);
+        let target = Tensor::from_slice(&[5.0_f32, -1.0, 2.1, 1e-4]).repeat([5]);
         let loss = |x: &Tensor, weight: f64| ((x - &target).square() * weight).sum(Kind::Float);
 
         let (epsilon, weight_decay, clip_norm) = (1e-4, 1e-2, 1.0);
@@ -92,11 +150,32 @@ mod tests {
             loss(&variables[0], weight).backward();
             theirs.clip_grad_norm(clip_norm);
             theirs.step();
+            parameters.variables()[0].zero_grad();
             loss(&variables[1], weight).backward();
-            ours.step(&mut parameters, Step { learning_rate, epsilon, weight_decay, clip_norm });
+            let gradient = Values(vec![variables[1].grad()]);
+            let taken = Step { learning_rate, epsilon, weight_decay, clip_norm };
+            take(&mut ours, &mut parameters, &gradient, taken);
             let difference = (&variables[0] - &variables[1]).abs().max().double_value(&[]);
             assert!(difference < 1e-6, "{difference} after step {step}");
         }
         assert!((&variables[1] - &start).abs().max().double_value(&[]) > 1.0, "it has not moved");
+    }
+
+    #[test]
+    fn the_average_follows_the_same_way_in_one_pass() {
+        let store = VarStore::new(Device::Cpu);
+        let start = Tensor::arange(37, (Kind::Float, Device::Cpu));
+        drop(store.root().var_copy("x", &start));
+        let mut parameters = Parameters::of(&store);
+        let mut adam = Adam::new(&parameters);
+        let [mut ours, mut theirs] = [(), ()].map(|()| Average::new(&parameters, 0.9));
+        let step = Step { learning_rate: 0.1, epsilon: 1e-8, weight_decay: 0.0, clip_norm: 1.0 };
+        for _ in 0..5 {
+            adam.step(&mut parameters, &Values(vec![start.shallow_clone()]), Some(&mut ours), step);
+            theirs.update(&mut parameters);
+        }
+        let difference = (&ours.values.0[0] - &theirs.values.0[0]).abs().max().double_value(&[]);
+        assert!(difference < 1e-5, "{difference}");
+        assert_eq!(ours.updates, theirs.updates);
     }
 }

@@ -16,17 +16,23 @@ impl Average {
         Self { memory, updates: 0, values: parameters.values() }
     }
 
-    /// After a step. The first updates forget faster, so that short runs are not held back by their start.
+    /// After a step.
     pub fn update(&mut self, parameters: &mut Parameters) {
-        self.updates += 1;
-        let updates = f64::from(self.updates);
-        let memory = self.memory.min((1.0 + updates) / (10.0 + updates));
+        let share = self.next_share();
         tch::no_grad(|| {
             for (variable, average) in parameters.variables().iter().zip(&mut self.values.0) {
                 // The same tensor comes back.
-                drop(average.lerp_(variable, 1.0 - memory));
+                drop(average.lerp_(variable, share));
             }
         });
+    }
+
+    /// Counts an update, and says what share of the average it replaces. The first ones replace more, so that short runs
+    /// are not held back by their start.
+    pub fn next_share(&mut self) -> f64 {
+        self.updates += 1;
+        let updates = f64::from(self.updates);
+        1.0 - self.memory.min((1.0 + updates) / (10.0 + updates))
     }
 }
 

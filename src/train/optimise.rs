@@ -6,7 +6,6 @@ use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use crate::model::flow;
 use crate::model::network::Network;
 use crate::model::preset::Schedule;
 use crate::progress::Progress;
@@ -14,6 +13,7 @@ use crate::train::adam::{Adam, Step};
 use crate::train::average::Average;
 use crate::train::error::TrainError;
 use crate::train::features::FeatureStore;
+use crate::train::objective::Objective;
 use crate::train::parameters::{Parameters, Values};
 
 /// How training went.
@@ -111,7 +111,8 @@ impl Run {
             let waited = run.best.as_ref().map_or(0, |best| epoch - best.epoch);
             epoch >= plan.last_epoch || plan.schedule.patience.is_some_and(|patience| waited >= patience)
         };
-        while !is_over(&self) && self.epoch(network, plan, told, stop)? {
+        let mut objective = Objective::new(network, &self.parameters);
+        while !is_over(&self) && self.epoch(&mut objective, plan, told, stop)? {
             keep(&self)?;
         }
         let stopped = !is_over(&self);
@@ -125,7 +126,7 @@ impl Run {
     /// Whether it was not stopped in the middle.
     fn epoch(
         &mut self,
-        network: &Network,
+        objective: &mut Objective<'_>,
         plan: &Plan<'_>,
         told: &mut Told<'_>,
         stop: &AtomicBool,
@@ -142,30 +143,25 @@ impl Run {
                 return Ok(false);
             }
             let done = (epoch - 1) * steps + step;
-            let (latent, log_det) = network.latent(&store.batch(rows, network.device())?);
-            let loss = flow::loss(&latent, &log_det);
-            let value = loss.double_value(&[]);
+            let features = store.batch(rows, objective.device())?;
+            let value = objective.descend(&mut self.parameters, &features)?;
             if !value.is_finite() {
                 return Err(TrainError::Diverged { value, step, epoch }.into());
             }
-            loss.backward();
             let step = Step {
                 learning_rate: learning_rate(schedule, done, all_steps),
                 epsilon: schedule.epsilon,
                 weight_decay: schedule.weight_decay,
                 clip_norm: schedule.clip_norm,
             };
-            self.adam.step(&mut self.parameters, step);
-            if let Some(average) = &mut self.average {
-                average.update(&mut self.parameters);
-            }
+            self.adam.step(&mut self.parameters, &objective.gradient, self.average.as_mut(), step);
             sum += value * share(rows.len(), order.len());
             let held = self.best.as_ref().and_then(|best| best.watched_loss);
             let held = held.map_or(String::new(), |loss| format!(", watched {loss:.4}"));
             let note = format!("{}epoch {epoch}, loss {value:.4}{held}", told.prefix);
             told.progress.set(told.steps_before + done + 1, &note);
         }
-        self.judge(network, plan, sum)?;
+        self.judge(objective, plan, sum)?;
         let watched = self.losses[epoch - 1].watched;
         let watched = watched.map_or(String::new(), |loss| format!(", watched {loss:.4}"));
         let note = format!("{}epoch {epoch} over, loss {sum:.4}{watched}", told.prefix);
@@ -174,12 +170,17 @@ impl Run {
     }
 
     /// Ends an epoch: what the average is worth, and whether it is the best so far.
-    fn judge(&mut self, network: &Network, plan: &Plan<'_>, trained_on: f64) -> anyhow::Result<()> {
+    fn judge(
+        &mut self,
+        objective: &mut Objective<'_>,
+        plan: &Plan<'_>,
+        trained_on: f64,
+    ) -> anyhow::Result<()> {
         let epoch = self.losses.len() + 1;
         if let Some(average) = &mut self.average {
             self.parameters.swap(&mut average.values);
         }
-        let watched = mean_loss(network, plan)?;
+        let watched = mean_loss(objective, &self.parameters, plan)?;
         if let Some(value) = watched.filter(|loss| !loss.is_finite()) {
             return Err(TrainError::Diverged { value, step: plan.steps(), epoch }.into());
         }
@@ -201,12 +202,15 @@ impl Run {
 }
 
 /// Of the watched images, if there are any.
-fn mean_loss(network: &Network, plan: &Plan<'_>) -> anyhow::Result<Option<f64>> {
-    let _guard = tch::no_grad_guard();
+fn mean_loss(
+    objective: &mut Objective<'_>,
+    parameters: &Parameters,
+    plan: &Plan<'_>,
+) -> anyhow::Result<Option<f64>> {
     let mut sum = 0.0;
     for rows in plan.watched.chunks(plan.schedule.batch) {
-        let (latent, log_det) = network.latent(&plan.store.batch(rows, network.device())?);
-        sum += flow::loss(&latent, &log_det).double_value(&[]) * share(rows.len(), plan.watched.len());
+        let features = plan.store.batch(rows, objective.device())?;
+        sum += objective.loss(parameters, &features)? * share(rows.len(), plan.watched.len());
     }
     Ok((!plan.watched.is_empty()).then_some(sum))
 }

@@ -27,6 +27,11 @@ impl Parameters {
         &self.names
     }
 
+    /// In the order of their names.
+    pub fn all(&self) -> &[Tensor] {
+        &self.variables
+    }
+
     pub fn variables(&mut self) -> &mut [Tensor] {
         &mut self.variables
     }

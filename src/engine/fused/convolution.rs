@@ -2,7 +2,8 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::engine::onednn::{self, Activation, Shape};
+use crate::cpu::inference;
+use crate::cpu::{Activation, Shape};
 
 /// How a square kernel goes over a map, the same in both directions.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +29,7 @@ pub(super) struct Folded {
 /// A convolution with packed weights, for inputs of one size, and the map that it writes to.
 #[derive(Debug)]
 pub(super) struct Convolution {
-    made: onednn::Convolution,
+    made: inference::Convolution,
     y: Tensor,
 }
 
@@ -105,7 +106,7 @@ impl Folded {
             bf16_out: y.kind() == Kind::BFloat16,
             adds,
         };
-        Ok(Convolution { made: onednn::Convolution::new(shape, activation, &self.weight, &self.bias)?, y })
+        Ok(Convolution { made: inference::Convolution::new(shape, activation, &self.weight, &self.bias)?, y })
     }
 }
 

@@ -3,10 +3,10 @@
 
 use tch::{Kind, TchError, Tensor};
 
+use crate::cpu::Activation;
 use crate::engine::fused::convolution::{Convolution, Folded, Output, POINTWISE, map};
 use crate::engine::fused::parameters::Parameters;
 use crate::engine::fused::subnet::{Plan, Subnet};
-use crate::engine::onednn::Activation;
 use crate::model::Scales;
 use crate::model::architecture::Architecture;
 use crate::model::flow::FlowConfig;

@@ -3,9 +3,9 @@
 
 use tch::{Kind, TchError, Tensor};
 
+use crate::cpu::Activation;
 use crate::engine::fused::convolution::{Convolution, Folded, Geometry, Output, map};
 use crate::engine::fused::parameters::Parameters;
-use crate::engine::onednn::Activation;
 use crate::model::Scales;
 use crate::model::flow::FlowConfig;
 use crate::model::flow::cross_scale::SLOPE;

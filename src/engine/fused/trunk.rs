@@ -2,10 +2,10 @@
 
 use tch::{Kind, TchError, Tensor};
 
+use crate::cpu::Activation;
 use crate::engine::fused::convolution::{Convolution, Folded, Geometry, Output, POINTWISE, map};
 use crate::engine::fused::parameters::{Layer, Parameters};
 use crate::engine::fused::scratch::{Role, Scratch};
-use crate::engine::onednn::Activation;
 use crate::model::backbone::BackboneKind;
 use crate::model::backbone::stages::{BlockShape, ConvShape};
 

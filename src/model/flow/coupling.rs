@@ -32,7 +32,7 @@ struct Halves {
 
 impl Coupling {
     pub fn new(path: &nn::Path<'_>, config: &FlowConfig, kernel: i64) -> Self {
-        let [s1, s2] = subnets(config, kernel);
+        let [s1, s2] = Self::subnets(config, kernel);
         Self {
             halves: halves(config),
             clamp: config.clamp,
@@ -43,7 +43,22 @@ impl Coupling {
 
     /// How many numbers [`Coupling::new`] makes.
     pub fn values(config: &FlowConfig, kernel: i64) -> i64 {
-        subnets(config, kernel).iter().map(Size::values).sum()
+        Self::subnets(config, kernel).iter().map(Size::values).sum()
+    }
+
+    /// The sizes of `s1` and `s2`.
+    pub fn subnets(config: &FlowConfig, kernel: i64) -> [Size; 2] {
+        let halves = halves(config);
+        let first: Vec<i64> = halves.iter().map(|halves| halves.first).collect();
+        let second: Vec<i64> = halves.iter().map(|halves| halves.second).collect();
+        let size = |input: &[i64], changed: &[i64]| Size {
+            input: input.to_vec(),
+            output: changed.iter().map(|channels| 2 * channels).collect(),
+            hidden: config.hidden,
+            kernel,
+            cross_scale: config.cross_scale,
+        };
+        [size(&first, &second), size(&second, &first)]
     }
 
     /// # Shapes
@@ -95,21 +110,6 @@ impl Coupling {
 fn halves(config: &FlowConfig) -> Vec<Halves> {
     let halves = |&channels: &i64| Halves { first: channels / 2, second: channels - channels / 2 };
     config.channels.iter().map(halves).collect()
-}
-
-/// The sizes of `s1` and `s2`.
-fn subnets(config: &FlowConfig, kernel: i64) -> [Size; 2] {
-    let halves = halves(config);
-    let first: Vec<i64> = halves.iter().map(|halves| halves.first).collect();
-    let second: Vec<i64> = halves.iter().map(|halves| halves.second).collect();
-    let size = |input: &[i64], changed: &[i64]| Size {
-        input: input.to_vec(),
-        output: changed.iter().map(|channels| 2 * channels).collect(),
-        hidden: config.hidden,
-        kernel,
-        cross_scale: config.cross_scale,
-    };
-    [size(&first, &second), size(&second, &first)]
 }
 
 struct Affine {

@@ -119,13 +119,15 @@ fn a_network_that_hangs_is_answered_for_in_time_and_starves_the_watchdog() {
 fn threads_that_wait_sleep_unless_the_environment_says_otherwise() {
     let broker = Mosquitto::start();
     let station = Station::new(broker.port, "repeat = true").with_parts(1, 0);
-    for (given, expected) in [(None, "passive"), (Some("active"), "active")] {
+    for (given, expected) in [(None, (Some("passive"), true)), (Some("active"), (Some("active"), false))] {
         let mut command = station.command("run", &[]);
-        command.env_remove("OMP_WAIT_POLICY").envs(given.map(|policy| ("OMP_WAIT_POLICY", policy)));
+        command.env_remove("OMP_WAIT_POLICY").env_remove("GOMP_SPINCOUNT");
+        command.envs(given.map(|policy| ("OMP_WAIT_POLICY", policy)));
         let daemon = Daemon::start(command, station.folder.path()).ready();
         let environment = fs::read(format!("/proc/{}/environ", daemon.child.id())).unwrap();
         let environment = String::from_utf8_lossy(&environment).into_owned();
         let set = environment.split('\0').find_map(|entry| entry.strip_prefix("OMP_WAIT_POLICY="));
-        assert_eq!(set, Some(expected));
+        let spins = environment.split('\0').any(|entry| entry.starts_with("GOMP_SPINCOUNT="));
+        assert_eq!((set, spins), expected);
     }
 }

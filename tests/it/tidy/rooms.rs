@@ -6,8 +6,9 @@ use super::{Source, after};
 
 /// The rooms that a running station is made of, and all that each may know of the others. Those not named here are
 /// the commands of the command line, which know what they need.
-const KNOWS: [(&str, &[&str]); 25] = [
+const KNOWS: [(&str, &[&str]); 26] = [
     ("clock", &[]),
+    ("cpu", &[]),
     ("shutdown", &[]),
     ("command", &["clock", "frame"]),
     ("backoff", &[]),
@@ -32,7 +33,7 @@ const KNOWS: [(&str, &[&str]); 25] = [
     ("ledger", &["clock", "config", "frame", "health", "verdict"]),
     ("intake", &["clock", "command", "config", "events", "frame", "health", "ledger", "verdict"]),
     ("model", &["appearance", "calibrate", "digest", "frame", "roi"]),
-    ("engine", &["calibrate", "clock", "config", "frame", "model", "roi", "verdict"]),
+    ("engine", &["calibrate", "clock", "config", "cpu", "frame", "model", "roi", "verdict"]),
     (
         "inference",
         &[
@@ -62,7 +63,7 @@ const SPEAKS_TO: [(&str, &[&str]); 24] = [
     ("gstreamer_video", &["capture"]),
     ("rumqttc", &["publish"]),
     ("schemars", &["config", "publish"]),
-    ("tch", &["engine", "model", "train"]),
+    ("tch", &["cpu", "engine", "model", "train"]),
     ("safetensors", &["model"]),
     ("rustix", &["train"]),
     ("tempfile", &["commission", "train"]),
@@ -184,5 +185,5 @@ fn no_state_is_global() {
     assert_eq!(rooms_with(&words), [""; 0]);
     // Whether a panic of this thread will be caught.
     assert_eq!(rooms_with(&["thread_local"]), ["engine"]);
-    assert_eq!(rooms_with(&["unsafe"]), ["engine"]);
+    assert_eq!(rooms_with(&["unsafe"]), ["cpu", "engine"]);
 }
