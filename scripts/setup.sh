@@ -16,7 +16,7 @@ rust_version=1.95
 debian_packages=(
     libdnnl-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-    libaravis-dev libusb-1.0-0-dev aravis-tools
+    libaravis-dev libusb-1.0-0-dev aravis-tools libgstrtspserver-1.0-dev
     mosquitto mosquitto-clients pkg-config libssl-dev g++ make git curl ca-certificates python3-pip
 )
 declare -A weights_sha256=(

@@ -4,7 +4,9 @@ mod contract;
 mod files;
 #[cfg(feature = "aravis")]
 mod genicam;
+mod kills;
 mod pipelines;
+mod rtsp;
 mod supervision;
 
 use std::collections::VecDeque;
@@ -100,7 +102,6 @@ impl Record {
         self.events.iter().filter(|event| matches!(event, Event::CameraLost { .. })).count()
     }
 
-    #[cfg(feature = "aravis")]
     fn reconnects_told(&self) -> usize {
         self.events.iter().filter(|event| matches!(event, Event::CameraBack { .. })).count()
     }

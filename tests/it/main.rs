@@ -28,6 +28,8 @@ mod process;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]
+mod rtsp;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tidy;
