@@ -19,6 +19,7 @@ pub mod supervisor;
 pub mod watch;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 
@@ -43,6 +44,7 @@ use crate::events::Events;
 use crate::frame::{BufferPool, Frame};
 use crate::health::Health;
 use crate::inference::{self, Change, DeviceLost, Notice, Ready};
+use crate::intake::queue::queue;
 use crate::ledger::book::Book;
 use crate::ledger::sequence::{self, SequenceError};
 use crate::ledger::{self, Ledger, Report};
@@ -119,8 +121,8 @@ pub fn run(given: Given<'_>, load_config: Reload<'_>, clock: &dyn Clock) -> Resu
     let (verdicts_in, verdicts) = bounded(VERDICT_QUEUE);
     // Full: cameras and inference wait, because the ledger must hear of everything.
     let (reports_in, reports) = bounded(REPORT_QUEUE);
-    // Full: the frame that does not fit is answered with FRAME_DROPPED.
-    let (frames_in, frames) = bounded(config.engine.frame_queue);
+    // Full: the frame that has waited longest is answered with FRAME_DROPPED.
+    let (frames_in, frames) = queue(config.engine.frame_queue);
 
     let events = Events::new(told_in, clock, &health);
     let triggered = cameras::triggered(&config.cameras);
@@ -181,7 +183,7 @@ impl Judges {
     fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         engine: &'scope Engine,
-        (frames, reports): (Receiver<Frame>, Sender<Report>),
+        (frames, reports): (Arc<Receiver<Frame>>, Sender<Report>),
         (health, clock): (&'scope Health, &'scope dyn Clock),
         events: Events<'scope>,
     ) -> (Self, ScopedJoinHandle<'scope, Result<(), DeviceLost>>) {

@@ -6,11 +6,12 @@
 pub mod commanded;
 pub mod frozen;
 pub mod matching;
+pub mod queue;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 use tracing::debug;
 
 use crate::clock::Moment;
@@ -19,6 +20,7 @@ use crate::frame::{
 };
 use crate::health::Health;
 use crate::intake::frozen::Watch;
+use crate::intake::queue::Queue;
 use crate::ledger::Report;
 use crate::verdict::{Judgement, Reason};
 
@@ -51,7 +53,7 @@ pub struct Intake<'a> {
     remaining: Option<&'a AtomicU64>,
     health: &'a Health,
     reports: Sender<Report>,
-    frames: Sender<Frame>,
+    frames: Queue,
     watch: Option<Watch<'a>>,
 }
 
@@ -63,7 +65,7 @@ impl<'a> Intake<'a> {
         remaining: Option<&'a AtomicU64>,
         health: &'a Health,
         reports: Sender<Report>,
-        frames: Sender<Frame>,
+        frames: Queue,
     ) -> Self {
         Self { camera, id, next: 0, is_commanded: false, remaining, health, reports, frames, watch: None }
     }
@@ -73,8 +75,8 @@ impl<'a> Intake<'a> {
         self.watch = watch;
     }
 
-    /// Takes a frame that is a trigger by itself. Never waits for inference: when its queue is full, this frame is the
-    /// one that is dropped.
+    /// Takes a frame that is a trigger by itself. Never waits for inference: when its queue is full, the frame that has
+    /// waited longest is dropped.
     pub fn take(&mut self, captured: Captured) {
         let is_frozen = self.is_frozen(&captured);
         if let Some(opened) = self.open((captured.at, captured.clock), captured.part_id, None) {
@@ -136,10 +138,9 @@ impl<'a> Intake<'a> {
             return self.answer(key, Reason::FrameFrozen);
         }
         let Some(lease) = lease else { return self.answer(key, Reason::NotReady) };
-        match self.frames.try_send(Frame { trigger, lease, image }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.answer(key, Reason::FrameDropped),
-            Err(TrySendError::Disconnected(_)) => self.answer(key, Reason::NotReady),
+        let no_room = |oldest: &Frame| self.answer(oldest.trigger.key, Reason::FrameDropped);
+        if self.frames.push(Frame { trigger, lease, image }, no_room).is_err() {
+            self.answer(key, Reason::NotReady);
         }
     }
 
@@ -184,8 +185,8 @@ mod tests {
         Image { size: Size { width: 1, height: 1 }, format: PixelFormat::Gray8, pixels }
     }
 
-    /// What became of three pictures, the last of them damaged, with room for one frame.
-    fn reasons(is_ready: bool, limit: u64) -> (Vec<Option<Reason>>, usize) {
+    /// What became of three pictures, by number, the last of them damaged, with room for one frame.
+    fn reasons(is_ready: bool, limit: u64) -> (Vec<Option<(u64, Reason)>>, usize) {
         let id = CameraId::new("top").unwrap();
         let health = Health::new([id.clone()]);
         if is_ready {
@@ -195,7 +196,7 @@ mod tests {
         let pool = BufferPool::new(4, 1);
         let remaining = AtomicU64::new(limit);
         let (reports_in, reports) = bounded(16);
-        let (frames_in, frames) = bounded(1);
+        let (frames_in, frames) = queue::queue(1);
         let mut intake = Intake::new(0, id, Some(&remaining), &health, reports_in, frames_in);
         intake.take(captured(Ok(image(&pool))));
         intake.take(captured(Ok(image(&pool))));
@@ -204,8 +205,8 @@ mod tests {
         let reasons = reports
             .iter()
             .map(|report| match report {
-                Report::Closed { judgement, .. } => match judgement.outcome {
-                    Outcome::NotInspected(reason) => Some(reason),
+                Report::Closed { key, judgement } => match judgement.outcome {
+                    Outcome::NotInspected(reason) => Some((key.number, reason)),
                     Outcome::Good | Outcome::Anomalous | Outcome::Undecidable => None,
                 },
                 Report::Opened(_) | Report::Seen { .. } => None,
@@ -217,14 +218,15 @@ mod tests {
     #[test]
     fn a_full_queue_and_a_damaged_frame_are_answered_at_once() {
         let (reasons, queued) = reasons(true, 10);
-        let expected = [None, None, Some(Reason::FrameDropped), None, Some(Reason::FrameCorrupt)];
+        let expected = [None, None, Some((0, Reason::FrameDropped)), None, Some((2, Reason::FrameCorrupt))];
         assert_eq!((reasons.as_slice(), queued), (expected.as_slice(), 1));
     }
 
     #[test]
     fn nothing_waits_for_a_model_that_is_not_ready() {
         let (reasons, queued) = reasons(false, 10);
-        assert_eq!((reasons[1], reasons[3], queued), (Some(Reason::NotReady), Some(Reason::NotReady), 0));
+        let not_ready = |number| Some((number, Reason::NotReady));
+        assert_eq!((reasons[1], reasons[3], queued), (not_ready(0), not_ready(1), 0));
     }
 
     #[test]

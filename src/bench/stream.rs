@@ -22,7 +22,7 @@ use crate::frame::{
 };
 use crate::health::{Active, Health};
 use crate::inference::{self, Change, DeviceLost, Inspector, Notice, Ready};
-use crate::intake::Intake;
+use crate::intake::{Intake, queue};
 use crate::ledger::book::Book;
 use crate::ledger::sequence::{self, Store};
 use crate::ledger::{self, Ledger};
@@ -31,9 +31,6 @@ use crate::verdict::{Decided, Outcome, Reason};
 
 /// Reports and verdicts that may wait, as in a station.
 const QUEUE: usize = 1024;
-
-/// A camera's frames beyond those that wait for inference.
-const FRAMES_IN_HAND: usize = 2;
 
 /// What comes, and how it is taken.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +102,7 @@ pub fn run(inspector: Inspector, stream: Stream, clock: &dyn Clock) -> Result<Ac
     let health = Health::new(names.iter().cloned());
     let (sequence, reserver) = sequence::kept_in(Box::new(NotKept)).expect("nothing is read that could fail");
     let (reports_in, reports) = bounded(QUEUE);
-    let (frames_in, frames) = bounded(stream.frame_queue);
+    let (frames_in, frames) = queue::queue(stream.frame_queue);
     let (decided_in, decided) = bounded(QUEUE);
     let (changes_in, changes) = bounded(1);
     let (notices_in, notices) = bounded(2);
@@ -170,7 +167,7 @@ fn send(
     pixels: &[u8],
     (shutdown, clock): (&Shutdown, &dyn Clock),
 ) {
-    let pool = BufferPool::new(stream.frame_queue + stream.batch_max + FRAMES_IN_HAND, pixels.len());
+    let pool = BufferPool::new(queue::buffers(stream.frame_queue, stream.batch_max), pixels.len());
     let period = Duration::from_secs_f64(1.0 / stream.rate_hz);
     let start = clock.now().mono + period.mul_f64(share(position, stream.cameras));
     let mut due = start;

@@ -13,16 +13,14 @@ use crate::command::Command;
 use crate::config::camera::{Camera, TriggerMode};
 use crate::config::engine::Engine;
 use crate::events::Events;
-use crate::frame::{BufferPool, CameraId, Captured, Frame, Size};
+use crate::frame::{BufferPool, CameraId, Captured, Size};
 use crate::health::{Health, ModelState};
 use crate::intake::Intake;
 use crate::intake::commanded::{self, Commanded};
 use crate::intake::frozen::Watch;
+use crate::intake::queue::{self, Queue};
 use crate::ledger::Report;
 use crate::shutdown::Shutdown;
-
-/// A camera's frames beyond those that wait for inference: one in the making, one batch being judged.
-const FRAMES_IN_HAND: usize = 2;
 
 /// Buffers of a camera without a configured size begin with room for this and grow.
 const TYPICAL_SIZE: Size = Size { width: 1280, height: 1024 };
@@ -40,7 +38,7 @@ const READY_POLL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Ways {
     pub(super) reports: Sender<Report>,
-    pub(super) frames: Sender<Frame>,
+    pub(super) frames: Queue,
     pub(super) triggers: Receiver<Command>,
 }
 
@@ -67,7 +65,7 @@ pub(super) fn pool(camera: &Camera, engine: &Engine) -> BufferPool {
         TriggerMode::Command(_) => CAPTURED_QUEUE,
         TriggerMode::Free | TriggerMode::Hardware => 0,
     };
-    let buffers = engine.frame_queue + engine.batch_max + FRAMES_IN_HAND + waiting;
+    let buffers = queue::buffers(engine.frame_queue, engine.batch_max) + waiting;
     let size = camera.size.unwrap_or(TYPICAL_SIZE);
     BufferPool::new(buffers, size.pixels() * camera.format.channels())
 }

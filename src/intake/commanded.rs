@@ -159,6 +159,7 @@ mod tests {
     use crate::config::camera::Frames;
     use crate::frame::CameraId;
     use crate::health::Health;
+    use crate::intake::queue::queue;
     use crate::ledger::Report;
 
     #[test]
@@ -168,7 +169,7 @@ mod tests {
             let id = CameraId::new("top").unwrap();
             let health = Health::new([id.clone()]);
             let (reports_in, reports) = bounded(16);
-            let intake = Intake::new(0, id, None, &health, reports_in, bounded(1).0);
+            let intake = Intake::new(0, id, None, &health, reports_in, queue(1).0);
             let mut commanded = Commanded::default();
             let window = Duration::from_millis(100);
             commanded.add(

@@ -4,6 +4,7 @@ pub(crate) mod changing;
 pub(crate) mod publishing;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never};
@@ -15,6 +16,7 @@ use csflowd::inference::bench::Bench;
 use csflowd::inference::{Change, Context};
 use csflowd::intake::Intake;
 use csflowd::intake::commanded::Commanded;
+use csflowd::intake::queue::queue;
 use csflowd::ledger::book::Book;
 use csflowd::ledger::sequence::Reserver;
 use csflowd::ledger::{Ledger, Report};
@@ -75,7 +77,7 @@ pub(crate) struct Life<'a> {
     shots: Queue<(usize, Captured)>,
 
     bench: Bench<'a>,
-    frames: Receiver<Frame>,
+    frames: Arc<Receiver<Frame>>,
     changes: Receiver<Change>,
     /// Of another generation than the batch before it.
     held: Option<Frame>,
@@ -105,7 +107,7 @@ impl<'a> Life<'a> {
     ) -> Result<Self, String> {
         let script = &*fixed.script;
         let reports = bounded(REPORTS);
-        let (frames_in, frames) = bounded(script.frame_queue);
+        let (frames_in, frames) = queue(script.frame_queue);
         let (mut direct, mut commanded) = (Vec::new(), Commanded::default());
         for (camera, mode) in script.cameras.iter().enumerate() {
             let id = health.cameras[camera].id.clone();
@@ -295,7 +297,7 @@ impl<'a> Life<'a> {
         self.health.inference.beat(self.fixed.clock.now());
         if self.bench.in_hand() > 0 {
             if self.bench.judge().is_err() {
-                self.frames = never();
+                self.frames = Arc::new(never());
                 self.held = None;
                 self.stop(Stop::DeviceLost);
                 self.stopping = Some((now, Stop::DeviceLost));
