@@ -2,7 +2,7 @@
 //!
 //! Pictures come from the page cache, as from a driver: one read of the whole picture into a new buffer. Beside each row stands
 //! what that alone takes, in the same run. Expected: a mono picture of 12 MB is two copies at some 10 GB/s, 2 to 3 ms; Bayer
-//! at full size is bound by `bayer2rgb` and `videoconvert`, a core for some 20 frames a second.
+//! at full size is bound by `bayer2rgb` and `videoconvert`, a core for some 30 frames a second.
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +16,8 @@ use csflowd::frame::{BufferPool, CameraId, PixelFormat, Size};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-const FRAMES: u32 = 60;
+/// Pixels of all frames of a measurement: the processor's time is known to a hundredth of a second.
+const PIXELS: u32 = 2_000_000_000;
 
 /// What one frame takes.
 struct Cost {
@@ -45,9 +46,10 @@ fn main() {
             ),
         ] {
             let folder = tempfile::tempdir().expect("a folder for a picture");
-            let source = source(folder.path(), caps, Size { width, height });
-            let base = alone(&source);
-            let cost = through(&format!("{source} {convert} ! appsink name=frames"), format);
+            let (source, frames) =
+                (source(folder.path(), caps, Size { width, height }), PIXELS / (width * height));
+            let base = alone(&source, frames);
+            let cost = through(&format!("{source} {convert} ! appsink name=frames"), format, frames);
             let ms = |time: Duration| time.as_secs_f64() * 1e3;
             let line = format!(
                 "{:<24}{:>8.0}{:>17.2}{:>21.2}{:>26.1} %",
@@ -78,9 +80,9 @@ fn source(folder: &Path, caps: &str, Size { width, height }: Size) -> String {
     )
 }
 
-fn alone(source: &str) -> Cost {
-    measured(|| {
-        let text = format!("{source} num-buffers={FRAMES} ! fakesink sync=false");
+fn alone(source: &str, frames: u32) -> Cost {
+    measured(frames, || {
+        let text = format!("{source} num-buffers={frames} ! fakesink sync=false");
         let pipeline =
             gst::parse::launch(&text).expect("a pipeline").downcast::<gst::Pipeline>().expect("several");
         pipeline.set_state(gst::State::Playing).expect("it starts");
@@ -91,7 +93,7 @@ fn alone(source: &str) -> Cost {
     })
 }
 
-fn through(pipeline: &str, format: PixelFormat) -> Cost {
+fn through(pipeline: &str, format: PixelFormat, frames: u32) -> Cost {
     let camera = Camera {
         id: CameraId::new("top").expect("a name"),
         source: Source::Pipeline,
@@ -115,15 +117,15 @@ fn through(pipeline: &str, format: PixelFormat) -> Cost {
         }
     };
     pull(5);
-    measured(|| pull(FRAMES))
+    measured(frames, || pull(frames))
 }
 
-fn measured(mut work: impl FnMut()) -> Cost {
+fn measured(frames: u32, mut work: impl FnMut()) -> Cost {
     let clock = SystemClock::start();
     let (started, before) = (clock.now(), processor_time());
     work();
     let wall = clock.now().since(started);
-    Cost { wall: wall / FRAMES, processor: processor_time().saturating_sub(before) / FRAMES }
+    Cost { wall: wall / frames, processor: processor_time().saturating_sub(before) / frames }
 }
 
 /// Of all threads of this process so far, to a hundredth of a second.
