@@ -214,17 +214,28 @@ fn cameras(
 }
 
 fn one_section_for_each_device(cameras: &[Camera], findings: &mut Findings) {
-    let devices = cameras.iter().filter_map(|camera| match &camera.source {
-        Source::Genicam(genicam) => Some((&genicam.device, &camera.id)),
-        Source::Pipeline | Source::Files(_) => None,
-    });
     let mut owners = HashMap::new();
-    for (device, id) in devices {
+    for Camera { id, source, pipeline, .. } in cameras {
+        let (device, key) = match source {
+            Source::Genicam(genicam) => (Some(genicam.device.clone()), "source.device"),
+            Source::Pipeline => (device_of(pipeline), "pipeline"),
+            Source::Files(_) => continue,
+        };
+        let Some(device) = device else { continue };
         if let Some(owner) = owners.insert(device, id) {
             let text = format!("camera {owner} has this device already: give each device one section");
-            findings.add(&format!("camera.{id}.source.device"), text);
+            findings.add(&format!("camera.{id}.{key}"), text);
         }
     }
+}
+
+/// The device file that pipeline text opens, by the name that all its other names lead to.
+fn device_of(pipeline: &str) -> Option<String> {
+    let device = pipeline.split_whitespace().find_map(|word| word.strip_prefix("device="))?.trim_matches('"');
+    let device = Path::new(device);
+    let device =
+        device.starts_with("/dev").then(|| device.canonicalize().unwrap_or_else(|_| device.into()))?;
+    Some(device.display().to_string())
 }
 
 fn groups(raw: Key<Vec<Key<raw::Group>>>, cameras: &[Camera], findings: &mut Findings) -> Vec<Group> {

@@ -194,6 +194,22 @@ fn a_password_needs_a_name_and_exactly_one_private_place() {
 }
 
 #[test]
+fn a_device_has_one_section_whatever_it_is_called() {
+    let etc = Etc::new();
+    etc.write("pipelines/video.launch", "v4l2src device=${device} ! appsink name=frames\n");
+    let camera = |id: &str, device: &str| {
+        format!(
+            "[[camera]]\nid = \"{id}\"\npipeline = \"video.launch\"\nparameters = {{ device = \"{device}\" }}\n"
+        )
+    };
+    let cameras = |other: &str| [STATION, MQTT, &camera("top", "/dev/null"), &camera("side", other)].concat();
+    etc.write("csflowd.toml", &cameras("/dev/zero"));
+    etc.load().unwrap();
+    etc.write("csflowd.toml", &cameras("/dev/../dev/null"));
+    assert_snapshot!(etc.refused(), @"ETC/csflowd.toml: camera.side.pipeline: camera top has this device already: give each device one section");
+}
+
+#[test]
 fn cameras_are_there_and_differ() {
     assert_snapshot!(refused(&[STATION, MQTT].concat()), @"ETC/csflowd.toml: camera: there is none: add at least one [[camera]]");
     assert_snapshot!(refused_camera(CAMERA), @"ETC/csflowd.toml: camera.top: two cameras have this id");
