@@ -16,6 +16,7 @@ mod folder;
 mod genicam;
 mod pipeline;
 mod time;
+mod under_way;
 
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;

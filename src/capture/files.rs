@@ -16,6 +16,7 @@ use crate::capture::copy::{self, Expected};
 use crate::capture::error::CaptureError;
 use crate::capture::folder::{self, Playlist};
 use crate::capture::pipeline::{Pipeline, Pull};
+use crate::capture::under_way::{GivenUp, UnderWay};
 use crate::capture::{FrameSource, Negotiated, Pulled};
 use crate::causes;
 use crate::clock::{Clock, Moment};
@@ -46,7 +47,8 @@ pub(super) struct FilesSource<'a> {
     due: Duration,
     /// Read ahead, so that it is ready when it is due.
     upcoming: Option<Shown>,
-    under_way: VecDeque<UnderWay>,
+    /// With the part that each shows.
+    under_way: UnderWay<Option<PartId>>,
     /// Came out and not yet handed on.
     arrived: VecDeque<Captured>,
     /// The last file has been pushed.
@@ -60,21 +62,6 @@ pub(super) struct FilesSource<'a> {
 struct Shown {
     part_id: Option<PartId>,
     picture: Result<(gst::Caps, gst::Buffer), String>,
-}
-
-/// A file whose turn has come.
-struct UnderWay {
-    timestamp: Option<gst::ClockTime>,
-    part_id: Option<PartId>,
-    /// Why no picture will come.
-    problem: Option<String>,
-}
-
-impl UnderWay {
-    fn given_up(self, at: Moment) -> Captured {
-        let problem = self.problem.unwrap_or_else(|| "the pipeline kept the picture".into());
-        Captured { at, clock: CaptureClock::Arrival, part_id: self.part_id, image: Err(problem) }
-    }
 }
 
 impl<'a> FilesSource<'a> {
@@ -100,7 +87,7 @@ impl<'a> FilesSource<'a> {
             started: clock.now(),
             due: Duration::ZERO,
             upcoming: None,
-            under_way: VecDeque::with_capacity(UNDER_WAY),
+            under_way: UnderWay::new(),
             arrived: VecDeque::new(),
             finished: false,
             expected: Expected { format: camera.format, size: camera.size },
@@ -136,14 +123,15 @@ impl<'a> FilesSource<'a> {
         let Some(Shown { part_id, picture }) = self.upcoming.take() else { return Ok(()) };
         let timestamp = gst::ClockTime::try_from(self.due).ok();
         self.due = self.due.saturating_add(self.period);
-        let (picture, problem) = match picture {
-            Ok(picture) => (Some(picture), None),
-            Err(problem) => (None, Some(problem)),
-        };
-        self.under_way.push_back(UnderWay { timestamp, part_id, problem });
         match picture {
-            Some((caps, buffer)) => self.push(caps, buffer, timestamp),
-            None => Ok(()),
+            Ok((caps, buffer)) => {
+                self.under_way.push(part_id, timestamp);
+                self.push(caps, buffer, timestamp)
+            }
+            Err(problem) => {
+                self.under_way.push_without(part_id, problem);
+                Ok(())
+            }
         }
     }
 
@@ -169,11 +157,9 @@ impl<'a> FilesSource<'a> {
     fn arrive(&mut self, sample: &gst::SampleRef) {
         let at = self.clock.now();
         let timestamp = sample.buffer().and_then(gst::BufferRef::pts);
-        let place = self.under_way.iter().position(|file| file.timestamp == timestamp);
-        let before = place.unwrap_or(0);
-        self.arrived.extend(self.under_way.drain(..before).map(|file| file.given_up(at)));
         // A picture that the pipeline made up is a trigger too, of no known part.
-        let part_id = place.and_then(|_| self.under_way.pop_front()?.part_id);
+        let (before, part_id) = self.under_way.arrived(timestamp).unwrap_or_default();
+        self.arrived.extend(before.into_iter().map(|file| without_picture(file, at)));
         let image = copy::image(sample, self.expected, self.pool);
         self.arrived.push_back(Captured { at, clock: CaptureClock::Arrival, part_id, image });
     }
@@ -181,8 +167,8 @@ impl<'a> FilesSource<'a> {
     /// Hands on what has its turn and no picture to wait for.
     fn give_up_unreadable(&mut self) {
         let at = self.clock.now();
-        while let Some(file) = self.under_way.pop_front_if(|file| file.problem.is_some()) {
-            self.arrived.push_back(file.given_up(at));
+        while let Some(file) = self.under_way.give_up(|_| false) {
+            self.arrived.push_back(without_picture(file, at));
         }
     }
 }
@@ -200,7 +186,9 @@ impl FrameSource for FilesSource<'_> {
             Pull::Nothing => {}
             Pull::EndOfStream if self.finished => {
                 let at = self.clock.now();
-                self.arrived.extend(self.under_way.drain(..).map(|file| file.given_up(at)));
+                while let Some(file) = self.under_way.give_up(|_| true) {
+                    self.arrived.push_back(without_picture(file, at));
+                }
                 if self.arrived.is_empty() {
                     return Ok(Pulled::Ended);
                 }
@@ -213,6 +201,10 @@ impl FrameSource for FilesSource<'_> {
     fn negotiated(&self) -> Vec<Negotiated> {
         self.pipeline.negotiated()
     }
+}
+
+fn without_picture(file: GivenUp<Option<PartId>>, at: Moment) -> Captured {
+    Captured { at, clock: CaptureClock::Arrival, part_id: file.known, image: Err(file.problem) }
 }
 
 fn show(path: &Path, format: PixelFormat, frame_rate: gst::Fraction) -> Shown {

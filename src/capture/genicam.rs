@@ -29,11 +29,12 @@ use crate::capture::genicam::numbering::{Numbering, Step};
 use crate::capture::genicam::time::CameraTime;
 use crate::capture::link::Losses;
 use crate::capture::pipeline::{Pipeline, Pull};
+use crate::capture::under_way::UnderWay;
 use crate::capture::{FrameSource, Pulled};
 use crate::clock::{Clock, Moment};
 use crate::config::camera::Camera;
 use crate::config::genicam::Genicam;
-use crate::frame::{BufferPool, CaptureClock, Captured};
+use crate::frame::{BufferPool, CaptureClock, Captured, Image};
 
 /// Pictures on their way through the pipeline. One more means that the oldest was kept back.
 const UNDER_WAY: usize = 8;
@@ -64,8 +65,8 @@ pub(super) struct GenicamSource<'a> {
     numbering: Numbering,
     time: CameraTime,
     opened: Moment,
-    /// In the order of their capture.
-    under_way: VecDeque<UnderWay>,
+    /// With the moment of each.
+    under_way: UnderWay<Told>,
     /// Timestamp of the last picture that was handed on or given up.
     answered: Option<gst::ClockTime>,
     /// Came out and not yet handed on.
@@ -75,20 +76,11 @@ pub(super) struct GenicamSource<'a> {
     pool: &'a BufferPool,
 }
 
-/// A frame between the camera and the end of the pipeline.
-struct UnderWay {
-    at: Moment,
-    clock: CaptureClock,
-    timestamp: Option<gst::ClockTime>,
-    /// Why no picture will come.
-    problem: Option<String>,
-}
+/// When a frame was captured, and whose clock told.
+type Told = (Moment, CaptureClock);
 
-impl UnderWay {
-    fn given_up(self) -> Captured {
-        let problem = self.problem.unwrap_or_else(|| "the pipeline kept the picture".into());
-        Captured { at: self.at, clock: self.clock, part_id: None, image: Err(problem) }
-    }
+fn captured((at, clock): Told, image: Result<Image, String>) -> Captured {
+    Captured { at, clock, part_id: None, image }
 }
 
 impl<'a> GenicamSource<'a> {
@@ -126,7 +118,7 @@ impl<'a> GenicamSource<'a> {
             fire: fire.cloned().unwrap_or_else(never),
             numbering: Numbering::default(),
             opened: clock.now(),
-            under_way: VecDeque::with_capacity(UNDER_WAY + 1),
+            under_way: UnderWay::new(),
             answered: None,
             arrived: VecDeque::new(),
             expected: Expected { format: camera.format, size: camera.size },
@@ -172,20 +164,14 @@ impl<'a> GenicamSource<'a> {
         }
         for lost in self.numbering.lost(step) {
             let problem = format!("frame {lost} is lost: nothing of it arrived");
-            self.under_way.push_back(UnderWay {
-                at: arrived,
-                clock: CaptureClock::Arrival,
-                timestamp: None,
-                problem: Some(problem),
-            });
+            self.under_way.push_without((arrived, CaptureClock::Arrival), problem);
         }
-        let (at, clock) = self.time.of(&buffer, arrived, &self.device);
+        let told = self.time.of(&buffer, arrived, &self.device);
         let pushed = match self.device.picture(&buffer) {
-            Ok(picture) => self.push((at, clock), arrived, picture),
+            Ok(picture) => self.push(told, arrived, picture),
             Err(problem) => {
                 self.device.count_incomplete();
-                let problem = Some(format!("frame {number} is damaged: {problem}"));
-                self.under_way.push_back(UnderWay { at, clock, timestamp: None, problem });
+                self.under_way.push_without(told, format!("frame {number} is damaged: {problem}"));
                 Ok(())
             }
         };
@@ -193,18 +179,13 @@ impl<'a> GenicamSource<'a> {
         pushed
     }
 
-    fn push(
-        &mut self,
-        (at, clock): (Moment, CaptureClock),
-        arrived: Moment,
-        mut picture: gst::Buffer,
-    ) -> Result<(), CaptureError> {
+    fn push(&mut self, told: Told, arrived: Moment, mut picture: gst::Buffer) -> Result<(), CaptureError> {
         let since = gst::ClockTime::try_from(arrived.since(self.opened)).unwrap_or(gst::ClockTime::ZERO);
         // Timestamps must differ.
-        let last = self.under_way.iter().filter_map(|frame| frame.timestamp).next_back().or(self.answered);
+        let last = self.under_way.last_timestamp().or(self.answered);
         let timestamp = Some(last.map_or(since, |last| since.max(last + gst::ClockTime::NSECOND)));
         picture.get_mut().expect("nobody else has the buffer yet").set_pts(timestamp);
-        self.under_way.push_back(UnderWay { at, clock, timestamp, problem: None });
+        self.under_way.push(told, timestamp);
         let pushed = self.appsrc.push_buffer(picture);
         pushed.map(drop).map_err(|_| self.pipeline.error_or(CaptureError::PushRefused))
     }
@@ -223,39 +204,31 @@ impl<'a> GenicamSource<'a> {
     /// Frames keep their order: those that wait before `sample` in vain are given up.
     fn arrive(&mut self, sample: &gst::SampleRef) {
         let timestamp = sample.buffer().and_then(gst::BufferRef::pts);
-        let place = timestamp.and_then(|_| self.under_way.iter().position(|it| it.timestamp == timestamp));
-        let Some(place) = place else {
+        let Some((before, told)) = self.under_way.arrived(timestamp) else {
             if timestamp.is_none() || timestamp <= self.answered {
                 warn!("a picture that the pipeline made up, or one that had been given up; it is left out");
                 return;
             }
             // A picture of no known frame is a trigger all the same.
             let image = copy::image(sample, self.expected, self.pool);
-            self.arrived.push_back(Captured {
-                at: self.clock.now(),
-                clock: CaptureClock::Arrival,
-                part_id: None,
-                image,
-            });
+            self.arrived.push_back(captured((self.clock.now(), CaptureClock::Arrival), image));
             return;
         };
-        self.arrived.extend(self.under_way.drain(..place).map(UnderWay::given_up));
-        let Some(UnderWay { at, clock, .. }) = self.under_way.pop_front() else { return };
+        self.arrived.extend(before.into_iter().map(|frame| captured(frame.known, Err(frame.problem))));
         self.answered = timestamp;
         let image = copy::image(sample, self.expected, self.pool);
-        self.arrived.push_back(Captured { at, clock, part_id: None, image });
+        self.arrived.push_back(captured(told, image));
     }
 
     /// Hands on what has its turn and no picture to wait for.
     fn give_up(&mut self) {
         let now = self.clock.now();
-        while let Some(first) = self.under_way.front() {
-            let is_late = self.under_way.len() > UNDER_WAY || now.since(first.at) >= KEPT_BACK;
-            if first.problem.is_none() && !is_late {
-                return;
-            }
-            self.answered = first.timestamp.or(self.answered);
-            self.arrived.extend(self.under_way.pop_front().map(UnderWay::given_up));
+        loop {
+            let are_too_many = self.under_way.len() > UNDER_WAY;
+            let is_late = |(at, _): &Told| are_too_many || now.since(*at) >= KEPT_BACK;
+            let Some(frame) = self.under_way.give_up(is_late) else { return };
+            self.answered = frame.timestamp.or(self.answered);
+            self.arrived.push_back(captured(frame.known, Err(frame.problem)));
         }
     }
 }
