@@ -31,7 +31,7 @@ pub enum Computed {
 /// A precision that is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum PrecisionError {
-    #[error("precision \"f16\" is for CUDA devices; a CPU computes in \"f32\" or \"bf16\"")]
+    #[error("precision \"f16\" is not to be had yet: set \"f32\", or \"bf16\" on a CPU")]
     NoF16,
     #[error("on {device} the network runs in f32: set precision to \"auto\" or \"f32\"")]
     NotOnCuda { device: String },

@@ -103,10 +103,10 @@ fn a_precision_that_moves_scores_too_far_is_refused_or_passed_over() {
 }
 
 #[test]
-fn half_precision_is_for_gpus() {
+fn half_precision_is_told_to_be_missing() {
     let error = load_in(&Fixture::new(), Precision::F16, 0.0).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "precision \"f16\" is for CUDA devices; a CPU computes in \"f32\" or \"bf16\""
+        "precision \"f16\" is not to be had yet: set \"f32\", or \"bf16\" on a CPU"
     );
 }
