@@ -23,6 +23,8 @@
 //! [`evaluate`] and [`inspect`] judge image files through the same engine, [`report`] shows an evaluation to people,
 //! [`msa`] asks how far the judging repeats, and [`synth`] draws parts.
 //!
+//! On a CPU, [`engine`] and [`train`] stand on [`cpu`]: convolutions and the optimiser's step, in C++.
+//!
 //! # Invariants
 //!
 //! - A score that is not a number, a late, dropped or damaged frame is never good: [`verdict::Outcome`] has no
