@@ -27,6 +27,17 @@ struct Scale {
     gamma: usize,
 }
 
+/// What a convolution does. Into an output the one from the same scale writes, and its neighbours add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Hidden,
+    Same,
+    /// From the next coarser scale.
+    Up,
+    /// From the next finer scale.
+    Down,
+}
+
 /// A convolution, and where its weights are among the parameters.
 #[derive(Debug)]
 struct Layer {
@@ -61,41 +72,45 @@ impl Subnet {
         path: &str,
         places: &Places,
     ) -> Result<Self, TchError> {
-        let hears = |s: usize| size.cross_scale && s < size.input.len();
-        let layer = |name: String, from: i64, to: i64, stride: i64, [height, width]: [i64; 2], last: bool| {
+        let (hidden, output) = (size.hidden, &size.output);
+        let layer = |role: Role, scale: usize, from: usize| {
+            let (name, input, output) = match role {
+                Role::Hidden => (format!("conv_scale{scale}_0"), size.input[scale], hidden),
+                Role::Same => (format!("conv_scale{scale}_1"), hidden, output[scale]),
+                Role::Up => (format!("up_conv{from}{scale}"), hidden, output[scale]),
+                Role::Down => (format!("down_conv{from}{scale}"), hidden, output[scale]),
+            };
+            // What comes from a coarser scale is enlarged before.
+            let [height, width] = if role == Role::Down { sides[from] } else { sides[scale] };
             let shape = Shape {
                 batch,
-                input: from,
+                input,
                 height,
                 width,
-                output: to,
+                output,
                 kernel: size.kernel,
-                stride,
+                stride: if role == Role::Down { 2 } else { 1 },
                 groups: 1,
                 pad_before: size.kernel / 2,
                 pad_after: size.kernel / 2,
                 bf16_in: false,
                 bf16_out: false,
-                // The first convolution into an output writes, the others add.
-                adds: last && !name.ends_with("_1"),
+                adds: matches!(role, Role::Up | Role::Down),
             };
-            let activation = if last { Activation::None } else { Activation::LeakyRelu(SLOPE) };
+            let activation =
+                if role == Role::Hidden { Activation::LeakyRelu(SLOPE) } else { Activation::None };
             let place = |kind: &str| places[&format!("{path}.{name}.{kind}")];
             let (weight, bias) = (place("weight"), place("bias"));
             Ok::<Layer, TchError>(Layer { made: Convolution::new(shape, activation)?, shape, weight, bias })
         };
-        let (hidden, output) = (size.hidden, &size.output);
         let scale = |s: usize| {
+            let coarser = Some(s + 1).filter(|&coarser| size.cross_scale && coarser < size.input.len());
             let finer = s.checked_sub(1).filter(|_| size.cross_scale);
             Ok(Scale {
-                hidden: layer(format!("conv_scale{s}_0"), size.input[s], hidden, 1, sides[s], false)?,
-                same: layer(format!("conv_scale{s}_1"), hidden, output[s], 1, sides[s], true)?,
-                up: hears(s + 1)
-                    .then(|| layer(format!("up_conv{}{s}", s + 1), hidden, output[s], 1, sides[s], true))
-                    .transpose()?,
-                down: finer
-                    .map(|f| layer(format!("down_conv{f}{s}"), hidden, output[s], 2, sides[f], true))
-                    .transpose()?,
+                hidden: layer(Role::Hidden, s, s)?,
+                same: layer(Role::Same, s, s)?,
+                up: coarser.map(|coarser| layer(Role::Up, s, coarser)).transpose()?,
+                down: finer.map(|finer| layer(Role::Down, s, finer)).transpose()?,
                 gamma: places[&format!("{path}.gamma{s}")],
             })
         };
