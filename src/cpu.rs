@@ -6,9 +6,11 @@
 
 pub mod adam;
 pub mod inference;
+pub mod map;
 pub mod training;
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::NonNull;
 
 use tch::{Kind, TchError, Tensor};
 
@@ -61,6 +63,11 @@ impl Shape {
         [self.batch, self.input, self.height, self.width]
     }
 
+    /// `[O, I / groups, k, k]` and `[O]`.
+    fn of_weights(&self) -> (Vec<i64>, Vec<i64>) {
+        (vec![self.output, self.input / self.groups, self.kernel, self.kernel], vec![self.output])
+    }
+
     /// `[B, C, H, W]`.
     pub fn of_output(&self) -> [i64; 4] {
         let side = |length: i64| (length + self.pad_before + self.pad_after - self.kernel) / self.stride + 1;
@@ -96,6 +103,18 @@ fn fits(map: &Tensor, size: [i64; 4], is_bf16: bool) -> Result<(), TchError> {
         "a map of {came:?} {:?}, strides {stride:?}, for {size:?} {kind:?}",
         map.kind()
     )))
+}
+
+/// What `call` makes.
+fn make(call: impl FnOnce(*mut c_char) -> *mut c_void) -> Result<NonNull<c_void>, TchError> {
+    let (made, error) = with_error(call);
+    NonNull::new(made).ok_or(TchError::Torch(error))
+}
+
+/// Whether `call` did what it does.
+fn run(call: impl FnOnce(*mut c_char) -> bool) -> Result<(), TchError> {
+    let (is_done, error) = with_error(call);
+    if is_done { Ok(()) } else { Err(TchError::Torch(error)) }
 }
 
 /// What `call` returns, and the reason that it left behind.

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::{Activation, Shape, fits, with_error};
+use crate::cpu::{Activation, Shape, fits, make, run};
 
 /// A convolution with packed weights.
 #[derive(Debug)]
@@ -49,9 +49,8 @@ impl Convolution {
         weight: &Tensor,
         bias: &Tensor,
     ) -> Result<Self, TchError> {
-        let Shape { input, output, kernel, groups, .. } = shape;
         let given = (weight.size(), bias.size());
-        if given != (vec![output, input / groups, kernel, kernel], vec![output]) {
+        if given != shape.of_weights() {
             return Err(TchError::Shape(format!("weights and bias of {given:?} for {shape:?}")));
         }
         let dense = |tensor: &Tensor| tensor.f_to_kind(Kind::Float)?.f_contiguous();
@@ -60,13 +59,10 @@ impl Convolution {
         let (weights, biases) = (weight.data_ptr().cast(), bias.data_ptr().cast());
         // SAFETY: the tensors live through the call and have the sizes that the shape says; the function copies them and
         // catches its exceptions.
-        let (made, error) = with_error(|error| unsafe {
+        let made = make(|error| unsafe {
             csflowd_convolution(&raw const shape, code, number, weights, biases, error)
         });
-        match NonNull::new(made) {
-            Some(made) => Ok(Self { made, shape }),
-            None => Err(TchError::Torch(error)),
-        }
+        Ok(Self { made: made?, shape })
     }
 
     /// Writes, or adds, to `y`, whose values change for whoever shares them.
@@ -79,10 +75,7 @@ impl Convolution {
         fits(y, self.shape.of_output(), self.shape.bf16_out)?;
         // SAFETY: both tensors live through the call, and have the size, kind and layout that the convolution was made for.
         // Tensors may change under whoever shares them, as everywhere in libtorch. One thread is in here, since `self` is not `Sync`; exceptions are caught.
-        let (done, error) = with_error(|error| unsafe {
-            csflowd_convolve(self.made.as_ptr(), x.data_ptr(), y.data_ptr(), error)
-        });
-        if done { Ok(()) } else { Err(TchError::Torch(error)) }
+        run(|error| unsafe { csflowd_convolve(self.made.as_ptr(), x.data_ptr(), y.data_ptr(), error) })
     }
 }
 

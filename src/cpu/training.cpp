@@ -2,9 +2,11 @@
 // packed at each call, into room that all convolutions of a thread share. Called from training.rs alone.
 
 #include <cstdlib>
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <unordered_map>
+#include <utility>
 
 #include "shared.hpp"
 
@@ -59,7 +61,14 @@ class Reorder {
         reorder_.execute(stream(), from_, to_);
     }
 
-    size_t bytes_to() const { return to_.get_desc().get_size(); }
+    // In the room for weights, until the next ones come there.
+    const void* packed(const void* from) {
+        void* to = weights_room().at_least(to_.get_desc().get_size());
+        run(from, to);
+        return to;
+    }
+
+    size_t bytes_from() const { return from_.get_desc().get_size(); }
 
    private:
     memory from_, to_;
@@ -78,7 +87,8 @@ struct Call {
         arguments.at(argument).set_data_handle(const_cast<void*>(place));
     }
 
-    void run() {
+    void run(std::initializer_list<std::pair<int, const void*>> places) {
+        for (const auto& [argument, place] : places) set(argument, place);
         set(DNNL_ARG_SCRATCHPAD, scratch_room().at_least(scratch_bytes));
         primitive.execute(stream(), arguments);
     }
@@ -93,33 +103,26 @@ struct CsflowdTrained {
 
 extern "C" {
 
-// The shape's outputs are f32. The gradient of its input is f32 too, that of its output comes like its input.
+// The shape is of f32.
 CsflowdTrained* csflowd_trained(const CsflowdShape* shape, CsflowdActivation activation, double number, char* error) {
     return guarded(error, [&] {
         const auto& s = *shape;
-        const Maps maps(s);
-        // Gradients come in like inputs and go out in f32.
-        CsflowdShape back = s;
-        back.bf16_out = s.bf16_in;
-        const Maps in(back);
-        auto dx = memory::desc({s.batch, s.input, s.height, s.width}, Type::f32, Tag::nhwc);
-        auto dw = memory::desc(weight_dims(s), Type::f32, Tag::any);
+        const Maps m(s);
         const auto algorithm = dnnl::algorithm::convolution_direct;
-
         dnnl::primitive_attr plain;
         plain.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-        const auto forward = maps.forward(dnnl::prop_kind::forward_training, attributes(s, activation, number));
-        const auto hint = in.forward(dnnl::prop_kind::forward_training, plain);
+        const auto forward = m.forward(dnnl::prop_kind::forward_training, attributes(s, activation, number));
+        const auto hint = m.forward(dnnl::prop_kind::forward_training, plain);
 #if DNNL_VERSION_MAJOR >= 3
         const dnnl::convolution_backward_data::primitive_desc data(
-            cpu(), algorithm, dx, in.weight, in.y, in.strides, in.before, in.after, hint, plain);
+            cpu(), algorithm, m.x, m.weight, m.y, m.strides, m.before, m.after, hint, plain);
         const dnnl::convolution_backward_weights::primitive_desc weights(
-            cpu(), algorithm, in.x, dw, in.bias, in.y, in.strides, in.before, in.after, hint, plain);
+            cpu(), algorithm, m.x, m.weight, m.bias, m.y, m.strides, m.before, m.after, hint, plain);
 #else
         const dnnl::convolution_backward_data::primitive_desc data(
-            {algorithm, dx, in.weight, in.y, in.strides, in.before, in.after}, plain, cpu(), hint);
+            {algorithm, m.x, m.weight, m.y, m.strides, m.before, m.after}, plain, cpu(), hint);
         const dnnl::convolution_backward_weights::primitive_desc weights(
-            {algorithm, in.x, dw, in.bias, in.y, in.strides, in.before, in.after}, plain, cpu(), hint);
+            {algorithm, m.x, m.weight, m.bias, m.y, m.strides, m.before, m.after}, plain, cpu(), hint);
 #endif
         return new CsflowdTrained{
             Call{dnnl::convolution_forward(forward),
@@ -150,49 +153,36 @@ CsflowdTrained* csflowd_trained(const CsflowdShape* shape, CsflowdActivation act
 }
 
 // `weight` is [O, I / groups, k, k], `bias` [O], `x` and `y` are channels last. False if it failed.
-bool csflowd_trained_forward(CsflowdTrained* trained, const float* weight, const float* bias, const void* x, float* y,
+bool csflowd_trained_forward(CsflowdTrained* trained, const float* weight, const float* bias, const float* x, float* y,
                              char* error) {
     return guarded(error, [&] {
-        auto& call = trained->forward;
-        void* packed = weights_room().at_least(trained->pack_forward.bytes_to());
-        trained->pack_forward.run(weight, packed);
-        call.set(DNNL_ARG_SRC, x);
-        call.set(DNNL_ARG_WEIGHTS, packed);
-        call.set(DNNL_ARG_BIAS, bias);
-        call.set(DNNL_ARG_DST, y);
-        call.run();
+        const void* packed = trained->pack_forward.packed(weight);
+        trained->forward.run(
+            {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_BIAS, bias}, {DNNL_ARG_DST, y}});
         stream().wait();
         return true;
     });
 }
 
-// `dy` like `y` but of the input's kind, `dx` like `x` but f32. False if it failed.
-bool csflowd_trained_backward_data(CsflowdTrained* trained, const float* weight, const void* dy, float* dx, char* error) {
+// `dy` like `y`, `dx` like `x`. False if it failed.
+bool csflowd_trained_backward_data(CsflowdTrained* trained, const float* weight, const float* dy, float* dx, char* error) {
     return guarded(error, [&] {
-        auto& call = trained->data;
-        void* packed = weights_room().at_least(trained->pack_data.bytes_to());
-        trained->pack_data.run(weight, packed);
-        call.set(DNNL_ARG_DIFF_SRC, dx);
-        call.set(DNNL_ARG_WEIGHTS, packed);
-        call.set(DNNL_ARG_DIFF_DST, dy);
-        call.run();
+        const void* packed = trained->pack_data.packed(weight);
+        trained->data.run({{DNNL_ARG_DIFF_SRC, dx}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DIFF_DST, dy}});
         stream().wait();
         return true;
     });
 }
 
 // `dw` like `weight` and `db` like `bias`, of which nothing is kept. False if it failed.
-bool csflowd_trained_backward_weights(CsflowdTrained* trained, const void* x, const void* dy, float* dw, float* db,
+bool csflowd_trained_backward_weights(CsflowdTrained* trained, const float* x, const float* dy, float* dw, float* db,
                                       char* error) {
     return guarded(error, [&] {
-        auto& call = trained->weights;
-        const auto bytes = call.arguments.at(DNNL_ARG_DIFF_WEIGHTS).get_desc().get_size();
-        void* packed = weights_room().at_least(bytes);
-        call.set(DNNL_ARG_SRC, x);
-        call.set(DNNL_ARG_DIFF_WEIGHTS, packed);
-        call.set(DNNL_ARG_DIFF_BIAS, db);
-        call.set(DNNL_ARG_DIFF_DST, dy);
-        call.run();
+        void* packed = weights_room().at_least(trained->unpack.bytes_from());
+        trained->weights.run({{DNNL_ARG_SRC, x},
+                              {DNNL_ARG_DIFF_WEIGHTS, packed},
+                              {DNNL_ARG_DIFF_BIAS, db},
+                              {DNNL_ARG_DIFF_DST, dy}});
         trained->unpack.run(packed, dw);
         stream().wait();
         return true;

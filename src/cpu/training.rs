@@ -5,10 +5,10 @@ use std::ptr::NonNull;
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::{Activation, Shape, fits, with_error};
+use crate::cpu::{Activation, Shape, fits, make, run};
 
-/// A convolution for maps of one size, forward and backward. Maps are channels last and dense, `[B, C, H, W]`; what goes
-/// in is f32 or bf16 as the shape says, what comes out is f32, and so are weights and biases.
+/// A convolution for maps of one size, forward and backward. Maps are channels last and dense, `[B, C, H, W]`;
+/// all is f32.
 #[derive(Debug)]
 pub struct Convolution {
     made: NonNull<c_void>,
@@ -22,21 +22,21 @@ unsafe extern "C" {
         trained: *mut c_void,
         weight: *const f32,
         bias: *const f32,
-        x: *const c_void,
+        x: *const f32,
         y: *mut f32,
         error: *mut c_char,
     ) -> bool;
     fn csflowd_trained_backward_data(
         trained: *mut c_void,
         weight: *const f32,
-        dy: *const c_void,
+        dy: *const f32,
         dx: *mut f32,
         error: *mut c_char,
     ) -> bool;
     fn csflowd_trained_backward_weights(
         trained: *mut c_void,
-        x: *const c_void,
-        dy: *const c_void,
+        x: *const f32,
+        dy: *const f32,
         dw: *mut f32,
         db: *mut f32,
         error: *mut c_char,
@@ -52,88 +52,85 @@ pub struct Weights<'a> {
 }
 
 impl Convolution {
-    /// For as many threads as the caller has now. The shape's outputs must be f32. An activation belongs to the way
+    /// For as many threads as the caller has now. The shape must be of f32. An activation belongs to the way
     /// forward alone: who goes back undoes it first.
     pub fn new(shape: Shape, activation: Activation) -> Result<Self, TchError> {
-        if shape.bf16_out {
-            return Err(TchError::Shape(format!("outputs in bf16 for {shape:?}")));
+        if shape.bf16_in || shape.bf16_out {
+            return Err(TchError::Shape(format!("gradients in bf16 for {shape:?}")));
         }
         let (code, number) = activation.code();
         // SAFETY: the function reads the shape, and catches its exceptions.
         #[expect(unsafe_code, reason = "a call into C++")]
-        let (made, error) =
-            with_error(|error| unsafe { csflowd_trained(&raw const shape, code, number, error) });
-        match NonNull::new(made) {
-            Some(made) => Ok(Self { made, shape }),
-            None => Err(TchError::Torch(error)),
-        }
+        let made = make(|error| unsafe { csflowd_trained(&raw const shape, code, number, error) });
+        Ok(Self { made: made?, shape })
     }
 
     /// Writes, or adds, to `y`.
     pub fn forward(&self, weights: Weights<'_>, x: &Tensor, y: &Tensor) -> Result<(), TchError> {
         self.fits_weights(weights)?;
-        fits(x, self.shape.of_input(), self.shape.bf16_in)?;
+        fits(x, self.shape.of_input(), false)?;
         fits(y, self.shape.of_output(), false)?;
         let (weight, bias) = (weights.weight.data_ptr().cast(), weights.bias.data_ptr().cast());
         // SAFETY: all tensors live through the call, and have the size, kind and layout that the convolution was made for.
         // Tensors may change under whoever shares them, as everywhere in libtorch. One thread is in here, since `self` is not `Sync`;
         // exceptions are caught.
         #[expect(unsafe_code, reason = "a call into C++")]
-        let (done, error) = with_error(|error| unsafe {
+        run(|error| unsafe {
             csflowd_trained_forward(
                 self.made.as_ptr(),
                 weight,
                 bias,
-                x.data_ptr(),
+                x.data_ptr().cast(),
                 y.data_ptr().cast(),
                 error,
             )
-        });
-        if done { Ok(()) } else { Err(TchError::Torch(error)) }
+        })
     }
 
-    /// Writes the gradient of the input to `dx`, from that of the output, `dy`, which comes in the input's kind.
+    /// Writes the gradient of the input to `dx`, from that of the output, `dy`.
     pub fn backward_data(&self, weights: Weights<'_>, dy: &Tensor, dx: &Tensor) -> Result<(), TchError> {
         self.fits_weights(weights)?;
-        fits(dy, self.shape.of_output(), self.shape.bf16_in)?;
+        fits(dy, self.shape.of_output(), false)?;
         fits(dx, self.shape.of_input(), false)?;
         let weight = weights.weight.data_ptr().cast();
         // SAFETY: as in `forward`.
         #[expect(unsafe_code, reason = "a call into C++")]
-        let (done, error) = with_error(|error| unsafe {
+        run(|error| unsafe {
             csflowd_trained_backward_data(
                 self.made.as_ptr(),
                 weight,
-                dy.data_ptr(),
+                dy.data_ptr().cast(),
                 dx.data_ptr().cast(),
                 error,
             )
-        });
-        if done { Ok(()) } else { Err(TchError::Torch(error)) }
+        })
     }
 
-    /// Writes the gradients of weights and biases to `gradients`, from the input and the output's gradient, which comes
-    /// in the input's kind.
+    /// Writes the gradients of weights and biases to `gradients`, from the input and the output's gradient.
     pub fn backward_weights(&self, x: &Tensor, dy: &Tensor, gradients: Weights<'_>) -> Result<(), TchError> {
         self.fits_weights(gradients)?;
-        fits(x, self.shape.of_input(), self.shape.bf16_in)?;
-        fits(dy, self.shape.of_output(), self.shape.bf16_in)?;
+        fits(x, self.shape.of_input(), false)?;
+        fits(dy, self.shape.of_output(), false)?;
         let (dw, db) = (gradients.weight.data_ptr().cast(), gradients.bias.data_ptr().cast());
         // SAFETY: as in `forward`.
         #[expect(unsafe_code, reason = "a call into C++")]
-        let (done, error) = with_error(|error| unsafe {
-            csflowd_trained_backward_weights(self.made.as_ptr(), x.data_ptr(), dy.data_ptr(), dw, db, error)
-        });
-        if done { Ok(()) } else { Err(TchError::Torch(error)) }
+        run(|error| unsafe {
+            csflowd_trained_backward_weights(
+                self.made.as_ptr(),
+                x.data_ptr().cast(),
+                dy.data_ptr().cast(),
+                dw,
+                db,
+                error,
+            )
+        })
     }
 
     fn fits_weights(&self, Weights { weight, bias }: Weights<'_>) -> Result<(), TchError> {
-        let Shape { input, output, kernel, groups, .. } = self.shape;
-        let wanted = (vec![output, input / groups, kernel, kernel], vec![output]);
         let is_plain = |tensor: &Tensor| {
             tensor.kind() == Kind::Float && tensor.device() == tch::Device::Cpu && tensor.is_contiguous()
         };
-        if (weight.size(), bias.size()) == wanted && is_plain(weight) && is_plain(bias) {
+        if (weight.size(), bias.size()) == self.shape.of_weights() && is_plain(weight) && is_plain(bias) {
             return Ok(());
         }
         let came = (weight.size(), bias.size());

@@ -23,8 +23,8 @@ mod trunk;
 
 use tch::{Kind, TchError, Tensor};
 
+use crate::cpu::map::channels_last;
 use crate::engine::fused::aside::Aside;
-use crate::engine::fused::convolution::channels_last;
 use crate::engine::fused::flow::Flow;
 use crate::engine::fused::parameters::Parameters;
 use crate::engine::fused::trunk::Trunk;

@@ -5,7 +5,6 @@
 
 mod coupling;
 mod flow;
-mod map;
 mod subnet;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! One convolution of the plan: exact rewrites of its weights, then packed for oneDNN.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::cpu::inference;
 use crate::cpu::{Activation, Shape};
@@ -136,17 +136,6 @@ pub(super) struct Norm {
     pub(super) mean: Tensor,
     pub(super) variance: Tensor,
     pub(super) epsilon: f64,
-}
-
-/// A map of `size`, `[B, C, H, W]`, channels last.
-pub(super) fn map(size: [i64; 4], kind: Kind) -> Result<Tensor, TchError> {
-    let [batch, channels, height, width] = size;
-    Tensor::f_zeros([batch, height, width, channels], (kind, Device::Cpu))?.f_permute([0, 3, 1, 2])
-}
-
-/// The same tensor with its channels next to one another in memory.
-pub(super) fn channels_last(x: &Tensor) -> Result<Tensor, TchError> {
-    x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::Activation;
-use crate::engine::fused::convolution::{Convolution, Folded, Output, POINTWISE, map};
+use crate::cpu::{Activation, map};
+use crate::engine::fused::convolution::{Convolution, Folded, Output, POINTWISE};
 use crate::engine::fused::parameters::Parameters;
 use crate::engine::fused::subnet::{Plan, Subnet};
 use crate::model::Scales;
@@ -149,7 +149,7 @@ impl Entry {
                 let weight = matrix.f_view([channels, channels, 1, 1])?;
                 let folded = Folded { weight, bias }.reordered(&Tensor::from_slice(order))?;
                 let size = [1, channels, height, width];
-                let y = map(size, Kind::Float)?;
+                let y = map::zeros(size, Kind::Float)?;
                 Some(folded.pack(POINTWISE, Activation::None, (size, Kind::Float), Output::To(y))?)
             }
         };

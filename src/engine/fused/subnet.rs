@@ -3,8 +3,8 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::Activation;
-use crate::engine::fused::convolution::{Convolution, Folded, Geometry, Output, map};
+use crate::cpu::{Activation, map};
+use crate::engine::fused::convolution::{Convolution, Folded, Geometry, Output};
 use crate::engine::fused::parameters::Parameters;
 use crate::model::Scales;
 use crate::model::flow::FlowConfig;
@@ -84,7 +84,7 @@ impl Plan<'_> {
         let by = |stride| Geometry::centred(*kernel, stride);
 
         let into_hidden = parameters.convolution(&format!("{path}.conv_scale{s}_0"))?;
-        let y = map([1, hidden, height, width], *precision)?;
+        let y = map::zeros([1, hidden, height, width], *precision)?;
         let size = ([1, input, height, width], *precision);
         let into_hidden = into_hidden.pack(by(1), Activation::LeakyRelu(SLOPE), size, Output::To(y))?;
 
@@ -94,7 +94,7 @@ impl Plan<'_> {
             output = output.plus(&last(format!("up_conv{}{s}", s + 1))?)?;
         }
         let inputs = if hears_coarser { 2 * hidden } else { hidden };
-        let y = map([1, 2 * changed, height, width], Kind::Float)?;
+        let y = map::zeros([1, 2 * changed, height, width], Kind::Float)?;
         let mut down = None;
         if cross_scale && s > 0 {
             let [_, height, width] = shapes[s - 1];

@@ -2,8 +2,8 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::Activation;
-use crate::engine::fused::convolution::{Convolution, Folded, Geometry, Output, POINTWISE, map};
+use crate::cpu::{Activation, map};
+use crate::engine::fused::convolution::{Convolution, Folded, Geometry, Output, POINTWISE};
 use crate::engine::fused::parameters::{Layer, Parameters};
 use crate::engine::fused::scratch::{Role, Scratch};
 use crate::model::backbone::BackboneKind;
@@ -168,7 +168,7 @@ impl Builder<'_> {
         let squeezed = squeeze.bias.size()[0];
         let excite = self.parameters.convolution(&format!("{path}.fc2"))?;
         let pack = |folded: &Folded, activation, input: i64, output: i64| {
-            let y = map([1, output, 1, 1], self.precision)?;
+            let y = map::zeros([1, output, 1, 1], self.precision)?;
             folded.pack(POINTWISE, activation, ([1, input, 1, 1], self.precision), Output::To(y))
         };
         Ok(Excitation {

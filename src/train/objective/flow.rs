@@ -2,12 +2,13 @@
 
 use tch::{TchError, Tensor};
 
+use crate::cpu::map;
 use crate::model::flow::coupling::{Coupling as Plain, LATENT_LIMIT};
 use crate::model::network::Network;
 use crate::model::{Scales, share};
+use crate::train::objective::Learned;
 use crate::train::objective::coupling::{Coupling, Halves, Passed};
 use crate::train::objective::subnet::{Places, Subnet};
-use crate::train::objective::{Learned, map};
 use crate::train::parameters::{Parameters, Values};
 
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl<'a> Flow<'a> {
             if let Some(before) = before {
                 let joined = before.first.iter().zip(&before.second).zip(&self.orders[index]);
                 let joined = joined.map(|((first, second), order)| {
-                    map::channels(&Tensor::f_cat(&[first, second], 1)?, &order.inverse)
+                    reordered(&Tensor::f_cat(&[first, second], 1)?, &order.inverse)
                 });
                 y = joined.collect::<Result<_, _>>()?;
             }
@@ -86,12 +87,12 @@ impl<'a> Flow<'a> {
     fn there(&mut self, parameters: &Parameters, features: &[Tensor]) -> Result<Way, TchError> {
         self.make(features)?;
         let whitened = self.network.whitened(features);
-        let mut x: Scales = whitened.iter().map(map::dense).collect::<Result<_, _>>()?;
+        let mut x: Scales = whitened.iter().map(map::channels_last).collect::<Result<_, _>>()?;
         let (mut blocks, mut log_det) = (Vec::new(), 0.0);
         let made = self.made.as_ref().map_or(&[][..], |(_, blocks)| blocks);
         for (block, orders) in made.iter().zip(&self.orders) {
             let half = |half: usize| {
-                let halves = x.iter().zip(orders).map(|(x, order)| map::channels(x, &order.halves[half]));
+                let halves = x.iter().zip(orders).map(|(x, order)| reordered(x, &order.halves[half]));
                 halves.collect::<Result<Scales, TchError>>()
             };
             let halves = Halves { first: half(0)?, second: half(1)? };
@@ -135,6 +136,11 @@ impl<'a> Flow<'a> {
         self.made = Some((batch, blocks));
         Ok(())
     }
+}
+
+/// The channels at `order`, `[n]`.
+fn reordered(x: &Tensor, order: &Tensor) -> Result<Tensor, TchError> {
+    x.f_permute([0, 2, 3, 1])?.f_index_select(3, order)?.f_permute([0, 3, 1, 2])
 }
 
 /// How many there are of a whole batch.

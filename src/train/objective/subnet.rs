@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use tch::{Kind, TchError, Tensor};
 
 use crate::cpu::training::{Convolution, Weights};
-use crate::cpu::{Activation, Shape};
+use crate::cpu::{Activation, Shape, map};
 use crate::model::Scales;
 use crate::model::flow::cross_scale::{SLOPE, Size};
-use crate::train::objective::{Learned, map};
+use crate::train::objective::Learned;
 
 #[derive(Debug)]
 pub(super) struct Subnet {

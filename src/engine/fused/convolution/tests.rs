@@ -5,6 +5,7 @@ use rand_pcg::Pcg64;
 use tch::Device;
 
 use super::*;
+use crate::cpu::map;
 
 fn random(size: &[i64], seed: u64) -> Tensor {
     let mut rng = Pcg64::seed_from_u64(seed);
@@ -27,9 +28,9 @@ fn packed(folded: &Folded, x: &Tensor, stride: i64, activation: Activation) -> T
 fn run(folded: &Folded, x: &Tensor, by: Geometry, activation: Activation) -> Tensor {
     let size: [i64; 4] = x.size().try_into().unwrap();
     let side = (size[2] + by.padding.0 + by.padding.1 - folded.weight.size()[2]) / by.stride + 1;
-    let y = map([size[0], folded.bias.size()[0], side, side], Kind::Float).unwrap();
+    let y = map::zeros([size[0], folded.bias.size()[0], side, side], Kind::Float).unwrap();
     let made = folded.pack(by, activation, (size, Kind::Float), Output::To(y)).unwrap();
-    made.forward(&channels_last(x).unwrap()).unwrap().shallow_clone()
+    made.forward(&map::channels_last(x).unwrap()).unwrap().shallow_clone()
 }
 
 #[track_caller]
@@ -115,11 +116,11 @@ fn an_addend_is_added_in_place() {
         let (x, weight, bias) = (random(&[1, 3, 6, 6], 23), random(&[4, 3, 3, 3], 24), random(&[4], 25));
         let sum = random(&[1, 4, 3, 3], 26);
         let expected = plain(&x, &weight, Some(&bias), 2, 1) + &sum;
-        let y = channels_last(&sum.to_kind(kind)).unwrap();
+        let y = map::channels_last(&sum.to_kind(kind)).unwrap();
         let folded = Folded::new(&weight, Some(&bias)).unwrap();
         let by = Geometry::centred(3, 2);
         let made = folded.pack(by, Activation::None, ([1, 3, 6, 6], kind), Output::Onto(y)).unwrap();
-        let found = made.forward(&channels_last(&x.to_kind(kind)).unwrap()).unwrap();
+        let found = made.forward(&map::channels_last(&x.to_kind(kind)).unwrap()).unwrap();
         let error = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
         assert!(error < tolerance, "{kind:?}: {error} apart");
     }
@@ -130,11 +131,11 @@ fn what_does_not_fit_is_an_error_of_one_line() {
     let folded = Folded::new(&random(&[4, 3, 3, 3], 27), None).unwrap();
     let x = [1, 3, 6, 6];
     let pack = |y| {
-        let y = map(y, Kind::Float).unwrap();
+        let y = map::zeros(y, Kind::Float).unwrap();
         folded.pack(Geometry::centred(3, 1), Activation::None, (x, Kind::Float), Output::To(y))
     };
     let f32_map = |size: [i64; 4]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
-    let last = |x: &Tensor| channels_last(x).unwrap();
+    let last = |x: &Tensor| map::channels_last(x).unwrap();
     let made = pack([1, 4, 6, 6]).unwrap();
     made.forward(&last(&f32_map(x))).unwrap();
     let wrong = [
