@@ -12,7 +12,7 @@ export CUDA WEIGHTS DATA B5 LIBTORCH PATH
 
 heading = @printf '\n== %s\n'
 
-.PHONY: help setup build demo test fmt bench train-gpu clean
+.PHONY: help setup build demo test fmt bench bench-gpu train-gpu clean
 .NOTPARALLEL:
 
 help: ## show this list
@@ -46,6 +46,10 @@ fmt: ## format the code
 
 bench: setup ## run the benchmarks
 	cargo bench
+
+bench-gpu: ## compare an NVIDIA GPU with the CPU, and measure it (DATA=dir B5=file)
+	@$(MAKE) --no-print-directory build CUDA=1
+	@python3 scripts/bench_gpu.py
 
 train-gpu: ## train balanced and paper on an NVIDIA GPU, with reports (DATA=dir B5=file)
 	@$(MAKE) --no-print-directory build CUDA=1

@@ -1,18 +1,25 @@
 //! Builds the path to libtorch into the binary, so that it runs without `LD_LIBRARY_PATH`, and what is written in C++.
 
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=src/cpu");
-    println!("cargo::rerun-if-env-changed=LIBTORCH");
-    if let Ok(libtorch) = std::env::var("LIBTORCH") {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
+    for watched in ["build.rs", "src/cpu", "src/cuda/graphs.cpp", "src/cxx"] {
+        println!("cargo::rerun-if-changed={watched}");
     }
+    println!("cargo::rerun-if-env-changed=LIBTORCH");
+    let libtorch = env::var_os("LIBTORCH").map(PathBuf::from);
+    if let Some(libtorch) = &libtorch {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{}/lib", libtorch.display());
+    }
+    build_cpu();
+    build_cuda(libtorch.as_deref());
+}
+
+fn build_cpu() {
     let files = ["adam", "inference", "training"].map(|name| format!("src/cpu/{name}.cpp"));
     assert!(
-        cc::Build::new()
-            .cpp(true)
-            .std("c++17")
-            .opt_level(3)
+        cpp()
             // Roots are taken by many at once, for which nobody may ask whether one failed.
             .flags(["-fopenmp", "-fno-math-errno"])
             .files(files)
@@ -22,4 +29,38 @@ fn main() {
     );
     println!("cargo::rustc-link-lib=dnnl");
     println!("cargo::rustc-link-lib=gomp");
+}
+
+/// A library that the program opens by itself, since what it needs is not on every machine. It is built wherever CUDA's headers
+/// are, with a GPU or without; elsewhere it is empty, and the program says so when it is asked for.
+fn build_cuda(libtorch: Option<&Path>) {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names it")).join("csflowd_cuda.so");
+    fs::write(&out, []).expect("cargo's folder can be written");
+    let Some(libtorch) = libtorch else { return };
+    let headers = [libtorch.join("../nvidia/cu13/include"), PathBuf::from("/usr/local/cuda/include")];
+    let Some(headers) = headers.iter().find(|headers| headers.join("crt/host_config.h").exists()) else {
+        println!(
+            "cargo::warning=without CUDA's headers there will be no CUDA graphs; make setup fetches them"
+        );
+        return;
+    };
+    let mut compiler = cpp().pic(true).get_compiler().to_command();
+    let compiler = compiler
+        .args(["-shared", "-fvisibility=default", "src/cuda/graphs.cpp", "-isystem"])
+        .arg(libtorch.join("include"))
+        .arg("-isystem")
+        .arg(headers)
+        .arg("-o")
+        .arg(&out);
+    assert!(
+        compiler.status().is_ok_and(|status| status.success()),
+        "src/cuda does not compile with the headers in {}",
+        headers.display()
+    );
+}
+
+fn cpp() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(3);
+    build
 }

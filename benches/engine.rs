@@ -39,7 +39,9 @@ fn main() {
         });
         for precision in [Precision::F32, Precision::Bf16] {
             // A CPU may have no bf16.
-            let Ok(mut engine) = Engine::untrained(&architecture, Device::Cpu, precision) else { continue };
+            let Ok(mut engine) = Engine::untrained(&architecture, Device::Cpu, precision, batch) else {
+                continue;
+            };
             let name = format!("{} {}", engine.kind().name(), engine.precision());
             group.bench_function(format!("lite {size}, {batch} together, {name}"), |bencher| {
                 bencher.iter(|| engine.measure(&pictures, &clock).expect("the network runs"));

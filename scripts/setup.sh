@@ -12,6 +12,9 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/csflowd
 log=$cache/setup.log
 
 torch_version=2.11.0
+form=cpu
+[[ ${CUDA:-0} == 1 ]] && form=cuda
+home=$cache/libtorch-$torch_version-$form
 rust_version=1.95
 debian_packages=(
     libdnnl-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav
@@ -153,9 +156,8 @@ check_own_torch() {
 }
 
 install_torch() {
-    local form=cpu gigabytes=3
-    [[ ${CUDA:-0} == 1 ]] && form=cuda gigabytes=10
-    local home=$cache/libtorch-$torch_version-$form
+    local gigabytes=3
+    [[ $form == cuda ]] && gigabytes=10
     if [[ -n ${LIBTORCH:-} && $LIBTORCH != "$home/torch" ]]; then
         check_own_torch "$LIBTORCH"
         return
@@ -190,6 +192,23 @@ install_torch() {
     [[ -z $lacking ]] || die "libtorch lacks these libraries: ${lacking//$'\n'/, }"
     echo "$torch_version" >"$part/site/torch/build-version"
     mv "$part/site" "$home"
+    rm -rf "$part"
+}
+
+# What the headers beside libtorch include and no wheel of its brings: without them there are no CUDA graphs.
+install_cuda_headers() {
+    local headers=$home/nvidia/cu13/include
+    [[ -d $headers && ! -d $headers/crt ]] || return 0
+    local python
+    python=$(python_with_pip)
+    rm -rf "$part"
+    mkdir -p "$part/tmp"
+    : >"$log"
+    TMPDIR=$part/tmp PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 logged "$python" -m pip install \
+        --no-compile --no-cache-dir --disable-pip-version-check --only-binary=:all: --no-deps \
+        --target "$part/site" "nvidia-cuda-crt==13.0.*" ||
+        die "CUDA's headers could not be installed: $(reason) (see $log)"
+    mv "$part/site/nvidia/cu13/include/crt" "$headers/crt"
     rm -rf "$part"
 }
 
@@ -230,5 +249,6 @@ trap 'exit 130' INT TERM
 install_debian_packages
 install_rust
 install_torch
+install_cuda_headers
 install_weights
 say "ready"

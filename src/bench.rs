@@ -35,6 +35,8 @@ pub struct Times {
     pub p50: f64,
     pub p90: f64,
     pub p99: f64,
+    /// 99.9 %.
+    pub p999: f64,
     pub max: f64,
 }
 
@@ -150,6 +152,7 @@ impl Recorder {
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a few seconds")]
     fn times(&self) -> Times {
         let at = |quantile: f64| self.histogram.value_at_quantile(quantile) as f64 / 1e6;
-        Times { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: self.histogram.max() as f64 / 1e6 }
+        let max = self.histogram.max() as f64 / 1e6;
+        Times { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max }
     }
 }

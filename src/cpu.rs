@@ -9,12 +9,7 @@ pub mod inference;
 pub mod map;
 pub mod training;
 
-use std::ffi::{CStr, c_char, c_void};
-use std::ptr::NonNull;
-
 use tch::{Kind, TchError, Tensor};
-
-const ERROR_BYTES: usize = 1024;
 
 /// What a convolution is made for. Kernels are square, and go over a map the same way in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,24 +98,4 @@ fn fits(map: &Tensor, size: [i64; 4], is_bf16: bool) -> Result<(), TchError> {
         "a map of {came:?} {:?}, strides {stride:?}, for {size:?} {kind:?}",
         map.kind()
     )))
-}
-
-/// What `call` makes.
-fn make(call: impl FnOnce(*mut c_char) -> *mut c_void) -> Result<NonNull<c_void>, TchError> {
-    let (made, error) = with_error(call);
-    NonNull::new(made).ok_or(TchError::Torch(error))
-}
-
-/// Whether `call` did what it does.
-fn run(call: impl FnOnce(*mut c_char) -> bool) -> Result<(), TchError> {
-    let (is_done, error) = with_error(call);
-    if is_done { Ok(()) } else { Err(TchError::Torch(error)) }
-}
-
-/// What `call` returns, and the reason that it left behind.
-fn with_error<T>(call: impl FnOnce(*mut c_char) -> T) -> (T, String) {
-    let mut error = [0_u8; ERROR_BYTES];
-    let result = call(error.as_mut_ptr().cast());
-    let text = CStr::from_bytes_until_nul(&error).unwrap_or_default();
-    (result, text.to_string_lossy().lines().next().unwrap_or_default().to_owned())
 }

@@ -3,28 +3,31 @@
 //! [`model`](crate::model) says what is computed; this room says on which device, and keeps what goes wrong there
 //! from looking like an answer.
 
-pub mod cuda;
 pub mod extractor;
 pub mod fused;
+mod graphs;
 pub mod guard;
 pub mod precision;
 pub mod room;
 pub mod runner;
+mod self_test;
 pub mod threads;
+mod upload;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Kind, TchError};
 
 use crate::clock::Clock;
 use crate::config::engine::{Device, Precision};
-use crate::engine::cuda::DeviceError;
+use crate::cuda::stream::Stream;
+use crate::cuda::{self, DeviceError};
 use crate::engine::precision::{Computed, PrecisionError};
 use crate::engine::runner::{EngineKind, Runner};
+use crate::engine::upload::Upload;
 use crate::frame::{Picture, Size};
 use crate::model::architecture::Architecture;
-use crate::model::bundle::manifest::SelfTest;
 use crate::model::bundle::roi::RoiError;
 use crate::model::bundle::{Bundle, BundleError};
 use crate::model::network::Network;
@@ -121,6 +124,8 @@ pub struct How {
     pub precision: Precision,
     /// Of the CPU, for one picture.
     pub threads: i32,
+    /// How many pictures at most may come together for what a CUDA device records; 0 records nothing.
+    pub together: usize,
     /// What a coarser precision must not make a difference to.
     pub judge: Judge,
 }
@@ -131,13 +136,24 @@ pub struct Engine {
     runner: Runner,
     architecture: Architecture,
     scorer: Scorer,
-    preprocess: Preprocess,
     device: tch::Device,
     device_name: String,
+    /// There on a CUDA device.
+    cuda: Option<OnCuda>,
     precision: Computed,
     notes: Vec<String>,
     /// What the ROI is drawn on; None takes pictures of any size.
     frame: Option<Size>,
+}
+
+/// What an engine has on a CUDA device.
+#[derive(Debug)]
+struct OnCuda {
+    upload: Upload,
+    /// All its work goes there. None if csflowd has no way to streams.
+    stream: Option<Stream>,
+    /// How many pictures may come together for what is recorded; 0 records nothing.
+    together: usize,
 }
 
 impl Engine {
@@ -145,10 +161,11 @@ impl Engine {
     /// precision so closely that it does not matter to `judge`.
     pub fn load(bundle: &Bundle, how: How) -> Result<Self, LoadError> {
         let (device, device_name) = cuda::open(how.device)?;
-        let candidates = precision::candidates(how.precision, device, &device_name)?;
+        let candidates = precision::candidates(how.precision, device)?;
         let failed = |cause| LoadError::Failed { device: device_name.clone(), cause };
-        let network = guard::catch(|| bundle.network(device)).map_err(failed)??;
-        let mut engine = Self::around(network, bundle.manifest.preprocess.clone(), device_name.clone());
+        let network = guard::catch(|| bundle.view(device)).map_err(failed)??;
+        let mut engine = Self::around(network, &bundle.manifest.preprocess, device_name.clone());
+        engine.record_up_to(how.together);
         for (index, &computed) in candidates.iter().enumerate() {
             let tried =
                 engine.turn_to(computed, how.threads).and_then(|()| engine.self_test(bundle, &how.judge));
@@ -165,7 +182,7 @@ impl Engine {
     }
 
     /// An engine around a network that was just trained, which it keeps. In f32.
-    pub fn new(network: Network, preprocess: Preprocess, device_name: String) -> Self {
+    pub fn new(network: Network, preprocess: &Preprocess, device_name: String) -> Self {
         let mut engine = Self::around(network, preprocess, device_name);
         engine.turn_to(Computed::F32, threads::count()).expect("f32 is always to be had");
         engine
@@ -177,32 +194,53 @@ impl Engine {
         architecture: &Architecture,
         device: Device,
         wanted: Precision,
+        together: usize,
     ) -> Result<Self, LoadError> {
         let (device, device_name) = cuda::open(device)?;
-        let candidates = precision::candidates(wanted, device, &device_name)?;
+        let candidates = precision::candidates(wanted, device)?;
         let network = Network::untrained(architecture, device);
         if let Some(file) = weights::find(architecture.backbone) {
             let weights = Weights::read(&file).map_err(BundleError::from)?;
             network.load_backbone(&weights).map_err(BundleError::from)?;
         }
-        let mut engine = Self::around(network, Preprocess::known(), device_name);
+        let mut engine = Self::around(network, &Preprocess::known(), device_name);
+        engine.record_up_to(together);
         engine.turn_to(candidates[0], threads::count())?;
         engine.runner.release();
         Ok(engine)
     }
 
     /// The plain network.
-    fn around(network: Network, preprocess: Preprocess, device_name: String) -> Self {
+    fn around(network: Network, preprocess: &Preprocess, device_name: String) -> Self {
+        let (architecture, device) = (network.architecture.clone(), network.device());
+        let mut notes = Vec::new();
+        let cuda = match device {
+            tch::Device::Cuda(index) => {
+                let stream = Stream::new(index);
+                let stream = stream.map_err(|error| notes.push(format!("no CUDA graphs: {error}"))).ok();
+                Some(OnCuda { upload: Upload::new(device, architecture.input_px), stream, together: 0 })
+            }
+            _ => None,
+        };
         Self {
-            architecture: network.architecture.clone(),
             scorer: network.scorer.share(),
-            device: network.device(),
-            runner: Runner::plain(network),
-            preprocess,
+            runner: Runner::plain(network, preprocess),
+            architecture,
+            device,
             device_name,
+            cuda,
             precision: Computed::F32,
-            notes: Vec::new(),
+            notes,
             frame: None,
+        }
+    }
+
+    /// On a CUDA device what is done for up to so many pictures together will be recorded, if it can be.
+    fn record_up_to(&mut self, together: usize) {
+        if let Some(cuda) = &mut self.cuda
+            && cuda.stream.is_some()
+        {
+            cuda.together = together;
         }
     }
 
@@ -211,33 +249,25 @@ impl Engine {
         match (self.runner.fuse(computed, threads), computed) {
             (Ok(()), _) => {}
             (Err(cause), Computed::F32) => self.notes.push(format!("the plain network runs: {cause}")),
-            (Err(cause), Computed::Bf16) => return Err(PrecisionError::NoBf16 { cause }.into()),
+            (Err(cause), _) => {
+                return Err(PrecisionError::Missing { precision: computed.name(), cause }.into());
+            }
         }
         self.precision = computed;
+        self.record();
         Ok(())
     }
 
-    fn self_test(&self, bundle: &Bundle, judge: &Judge) -> Result<(), LoadError> {
-        let SelfTest { scores, tolerance } = &bundle.manifest.self_test;
-        let found = self.self_test_scores(&bundle.self_test).map_err(|error| LoadError::Failed {
-            device: self.device_name.clone(),
-            cause: error.to_string(),
-        })?;
-        if self.precision != Computed::F32 {
-            let calibration = &bundle.manifest.calibration;
-            return precision::check(&found, scores, self.scorer.unit(), (judge, calibration))
-                .map_err(|too_coarse| PrecisionError::TooCoarse(too_coarse).into());
-        }
-        for (index, (&found, &expected)) in found.iter().zip(scores).enumerate() {
-            let tolerance = tolerance * expected.abs().max(self.scorer.unit());
-            // A score that is not a number is within no tolerance.
-            let is_found = found.is_finite() && (found - expected).abs() <= tolerance;
-            if !is_found {
-                let (file, device) = (bundle.file.clone(), self.device_name.clone());
-                return Err(LoadError::SelfTest { file, device, index, found, expected, tolerance });
+    /// On a CUDA device, what is done from now on; where that fails it is done call by call.
+    fn record(&mut self) {
+        let Some(OnCuda { together: most @ 1.., stream: Some(stream), .. }) = &self.cuda else { return };
+        if let Err(cause) = self.runner.record(stream, *most, self.architecture.input_px, &self.scorer) {
+            let note = format!("no CUDA graphs: {cause}");
+            // Each precision and each ROI is recorded anew.
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
             }
         }
-        Ok(())
     }
 
     /// The network that the engine was made around; None if it came from a bundle and is not needed any more.
@@ -272,31 +302,30 @@ impl Engine {
         self.precision.name()
     }
 
-    /// Scores of pictures already at the input's size, `[1, 3, S, S]` u8, whatever the ROI. The first call on a device also picks
-    /// its kernels.
-    pub fn self_test_scores(&self, pictures: &[Tensor]) -> Result<Vec<f64>, EngineError> {
-        self.guarded(|| {
-            let score = |picture: &Tensor| {
-                let input = preprocess::normalise(picture, &self.preprocess, self.device);
-                Ok(self.scorer.read_whole(&self.runner.latent(&input)?).scores.double_value(&[0]))
-            };
-            pictures.iter().map(score).collect()
-        })
-    }
-
     fn guarded<T>(&self, work: impl FnOnce() -> Result<T, TchError>) -> Result<T, EngineError> {
-        let caught = guard::catch_both(|| {
-            let _guard = tch::no_grad_guard();
-            work()
-        });
-        caught.map_err(|cause| {
-            if self.device.is_cuda() && cuda::is_fatal(&cause) {
-                EngineError::DeviceLost { device: self.device_name.clone(), cause }
-            } else {
-                EngineError::Failed(cause)
-            }
-        })
+        guarded(&self.device_name, self.cuda.as_ref().and_then(|cuda| cuda.stream.as_ref()), work)
     }
+}
+
+/// Does `work` without gradients, in `stream` if there is one. What goes wrong on a CUDA device and leaves it unusable is its
+/// loss.
+fn guarded<T>(
+    device: &str,
+    stream: Option<&Stream>,
+    work: impl FnOnce() -> Result<T, TchError>,
+) -> Result<T, EngineError> {
+    let caught = guard::catch_both(|| {
+        let _guard = tch::no_grad_guard();
+        let _entered = stream.map(Stream::enter).transpose()?;
+        work()
+    });
+    caught.map_err(|cause| {
+        if device != "cpu" && cuda::is_fatal(&cause) {
+            EngineError::DeviceLost { device: device.to_owned(), cause }
+        } else {
+            EngineError::Failed(cause)
+        }
+    })
 }
 
 impl Detector for Engine {
@@ -305,8 +334,12 @@ impl Detector for Engine {
         let score = self.scorer.scoring.score;
         let area = self.guarded(|| Ok(roi.map(|roi| Area::new(roi, &grids, score, device)).transpose()))?;
         let area = area.map_err(|refused| EngineError::Failed(format!("the ROI {refused}")))?;
+        let is_other = area.is_some() || self.frame.is_some();
         self.scorer.set_area(area);
         self.frame = roi.map(Roi::size);
+        if is_other {
+            self.record();
+        }
         Ok(())
     }
 
@@ -316,13 +349,20 @@ impl Detector for Engine {
         {
             return Err(EngineError::WrongSize { found, expected });
         }
-        let side = self.architecture.input_px;
-        self.guarded(|| {
+        let Self { runner, scorer, architecture, cuda, device_name, .. } = self;
+        let (upload, stream) = match cuda {
+            Some(OnCuda { upload, stream, .. }) => (Some(upload), stream.as_ref()),
+            None => (None, None),
+        };
+        guarded(device_name, stream, || {
             let start = clock.now();
-            let input = preprocess::to_input(pictures, side, &self.preprocess, self.device);
+            let pixels = match upload {
+                Some(upload) => upload.pixels(pictures)?,
+                None => preprocess::resize_all(pictures, architecture.input_px),
+            };
             let prepared = clock.now();
-            let reading = self.runner.read(&input, &self.scorer)?;
-            let measured = measured(&reading, pictures, self.architecture.cells());
+            let reading = runner.read(&pixels, scorer)?;
+            let measured = measured(&reading, pictures, architecture.cells());
             let done = clock.now();
             Ok(Batch { measured, preprocess: prepared.since(start), inference: done.since(prepared) })
         })

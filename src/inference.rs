@@ -83,6 +83,7 @@ impl Inspector {
             device: settings.device,
             precision: settings.precision,
             threads: settings.threads.unwrap_or_else(threads::beside_cameras),
+            together: settings.batch_max,
             judge,
         };
         let engine = Engine::load(&bundle, how)?;

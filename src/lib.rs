@@ -23,7 +23,8 @@
 //! [`evaluate`] and [`inspect`] judge image files through the same engine, [`report`] shows an evaluation to people,
 //! [`msa`] asks how far the judging repeats, and [`synth`] draws parts.
 //!
-//! On a CPU, [`engine`] and [`train`] stand on [`cpu`]: convolutions and the optimiser's step, in C++.
+//! On a CPU, [`engine`] and [`train`] stand on [`cpu`]: convolutions and the optimiser's step, in C++. On an NVIDIA GPU the
+//! engine stands on [`cuda`]: streams and graphs, in C++ that is opened where there is one.
 //!
 //! # Invariants
 //!
@@ -49,6 +50,8 @@ pub mod command;
 pub mod commission;
 pub mod config;
 pub mod cpu;
+pub mod cuda;
+pub mod cxx;
 pub mod daemon;
 pub mod dataset;
 pub mod digest;

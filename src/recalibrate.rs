@@ -131,7 +131,7 @@ pub fn run(options: &Options, clock: &dyn Clock) -> anyhow::Result<Report> {
 
 /// In the precision in which the parts that are there were judged.
 fn how(device: Device, before: &Calibration) -> How {
-    How { device, precision: Precision::F32, threads: threads::count(), judge: before.judge() }
+    How { device, precision: Precision::F32, threads: threads::count(), together: 1, judge: before.judge() }
 }
 
 /// What the bundle's network says of `pictures`, one at a time, as the daemon judges them; and what computed it.

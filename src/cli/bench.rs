@@ -40,9 +40,12 @@ pub(super) struct Arguments {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
-    /// auto as a station has it, f32 or bf16
+    /// auto as a station has it, f32, tf32, bf16 or f16; tf32 and f16 are for GPUs
     #[arg(long, default_value = "auto")]
     precision: Precision,
+    /// On a GPU, call by call instead of as CUDA graphs
+    #[arg(long)]
+    no_graphs: bool,
     /// CPU threads [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..=256))]
     threads: Option<i32>,
@@ -111,14 +114,21 @@ struct Subject {
     regions: RegionRule,
 }
 
+impl Arguments {
+    /// How many pictures together are to be recorded on a GPU.
+    fn together(&self) -> usize {
+        if self.no_graphs { 0 } else { self.batch.into() }
+    }
+}
+
 impl Subject {
     fn bundle(file: &Path, arguments: &Arguments) -> anyhow::Result<Self> {
         let bundle = Bundle::read(file)?;
         let calibrated_roi = CalibratedRoi::of(&bundle.manifest);
         let judge = bundle.manifest.calibration.judge();
-        let (device, precision) = (arguments.device, arguments.precision);
+        let (device, precision, threads) = (arguments.device, arguments.precision, engine::threads::count());
         let engine =
-            Engine::load(&bundle, How { device, precision, threads: engine::threads::count(), judge })?;
+            Engine::load(&bundle, How { device, precision, threads, together: arguments.together(), judge })?;
         let calibration = bundle.manifest.calibration;
         let regions = RegionRule { map_threshold: calibration.map_threshold, min_area_px: 0.0 };
         let network = file.display().to_string();
@@ -127,7 +137,8 @@ impl Subject {
 
     fn untrained(arguments: &Arguments) -> anyhow::Result<Self> {
         let architecture = arguments.changes.apply(arguments.preset)?;
-        let engine = Engine::untrained(&architecture, arguments.device, arguments.precision)?;
+        let Arguments { device, precision, .. } = *arguments;
+        let engine = Engine::untrained(&architecture, device, precision, arguments.together())?;
         // Nothing was calibrated: what is measured does not ask for it, but its rules have a place for it.
         let evidence = Evidence::ungrouped(&[0.5, 1.0], &[0.5, 1.0]);
         let calibration = calibrate(&evidence, Target::default(), Shortfall::Flag)?;
@@ -234,16 +245,20 @@ fn rows(figures: &Figures) -> Vec<String> {
         format!(
             "frames of {frame_width}x{frame_height}, {batch} together, {runs} runs: {frames_per_s:.1} frames/s"
         ),
-        format!("{:<12} {:>9} {:>9} {:>9} {:>9}   ms", "", "p50", "p90", "p99", "max"),
+        heading(),
     ];
     let rows = stages_ms.iter().map(|(stage, times)| (*stage, times)).chain([("all", latency_ms)]);
     lines.extend(rows.map(|(stage, times)| row(stage, times)));
     lines
 }
 
+fn heading() -> String {
+    format!("{:<12} {:>9} {:>9} {:>9} {:>9} {:>9}   ms", "", "p50", "p90", "p99", "p99.9", "max")
+}
+
 fn row(name: &str, times: &Times) -> String {
-    let Times { p50, p90, p99, max } = times;
-    format!("{name:<12} {p50:>9.3} {p90:>9.3} {p99:>9.3} {max:>9.3}")
+    let Times { p50, p90, p99, p999, max } = times;
+    format!("{name:<12} {p50:>9.3} {p90:>9.3} {p99:>9.3} {p999:>9.3} {max:>9.3}")
 }
 
 fn account_rows(account: &Account, stream: Stream) -> Vec<String> {
@@ -259,7 +274,7 @@ fn account_rows(account: &Account, stream: Stream) -> Vec<String> {
         ),
     ];
     if let Some(times) = latency_ms {
-        lines.push(format!("{:<12} {:>9} {:>9} {:>9} {:>9}   ms", "", "p50", "p90", "p99", "max"));
+        lines.push(heading());
         lines.push(row("in time", times));
     }
     lines

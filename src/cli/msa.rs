@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
-    /// f32, in which bundles are calibrated, bf16, or auto as a station has it
+    /// f32, in which bundles are calibrated, or tf32, bf16, f16, or auto as a station has it
     #[arg(long, default_value = "f32")]
     precision: Precision,
     /// Print one JSON object on standard output and nothing else

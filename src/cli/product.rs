@@ -50,7 +50,7 @@ impl ProductFile {
         let calibrated = CalibratedRoi::of(&bundle.manifest);
         let limits = Limits::new(product.as_ref(), &bundle.manifest.calibration, &calibrated)?;
         let roi = product.as_ref().and_then(|product| product.roi.as_deref());
-        let how = How { device, precision, threads: threads::count(), judge: limits.judge };
+        let how = How { device, precision, threads: threads::count(), together: 1, judge: limits.judge };
         let mut engine = Engine::load(&bundle, how)?;
         engine.set_roi(roi)?;
         if let Some(roi) = roi {

@@ -24,13 +24,16 @@ pub enum Precision {
     /// The fastest in which the bundle's self-test shows no difference that counts.
     Auto,
     F32,
+    /// On a GPU alone: f32 whose factors are rounded to ten bits.
+    Tf32,
     Bf16,
+    /// On a GPU alone.
     F16,
 }
 
 /// A word that names no precision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be \"auto\", \"f32\", \"bf16\" or \"f16\", is \"{0}\"")]
+#[error("must be \"auto\", \"f32\", \"tf32\", \"bf16\" or \"f16\", is \"{0}\"")]
 pub struct BadPrecision(String);
 
 /// A word that names no device.
@@ -106,6 +109,7 @@ impl FromStr for Precision {
         match text {
             "auto" => Ok(Self::Auto),
             "f32" => Ok(Self::F32),
+            "tf32" => Ok(Self::Tf32),
             "bf16" => Ok(Self::Bf16),
             "f16" => Ok(Self::F16),
             _ => Err(BadPrecision(text.escape_debug().to_string())),

@@ -1,5 +1,5 @@
 // oneDNN's convolutions, made once for inputs of one size and run many times. Called from inference.rs alone, which declares
-// the same. What fails leaves its reason in `error`, an array of `ERROR_BYTES`.
+// the same.
 
 #include <unordered_map>
 

@@ -5,7 +5,8 @@ use std::ptr::NonNull;
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::{Activation, Shape, fits, make, run};
+use crate::cpu::{Activation, Shape, fits};
+use crate::cxx::{make, run};
 
 /// A convolution with packed weights.
 #[derive(Debug)]

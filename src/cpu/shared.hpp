@@ -3,11 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
-#include <exception>
 #include <stdexcept>
 
 #include <oneapi/dnnl/dnnl.hpp>
+
+#include "../cxx/guarded.hpp"
 
 // The order of the fields is that of `Shape` in ../cpu.rs.
 struct CsflowdShape {
@@ -25,7 +25,6 @@ enum CsflowdActivation : int32_t { NONE, CLIP, SWISH, LOGISTIC, LEAKY_RELU };
 
 namespace csflowd {
 
-constexpr size_t ERROR_BYTES = 1024;
 using dnnl::memory;
 using Tag = memory::format_tag;
 using Type = memory::data_type;
@@ -107,19 +106,5 @@ struct Maps {
 #endif
     }
 };
-
-// Runs `work`, whose errors are C++ exceptions that must not reach Rust.
-template <class Work>
-auto guarded(char* error, Work work) -> decltype(work()) {
-    try {
-        return work();
-    } catch (const std::exception& exception) {
-        std::strncpy(error, exception.what(), ERROR_BYTES - 1);
-    } catch (...) {
-        std::strncpy(error, "unknown error", ERROR_BYTES - 1);
-    }
-    error[ERROR_BYTES - 1] = '\0';
-    return {};
-}
 
 }  // namespace csflowd

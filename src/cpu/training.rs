@@ -5,7 +5,8 @@ use std::ptr::NonNull;
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::{Activation, Shape, fits, make, run};
+use crate::cpu::{Activation, Shape, fits};
+use crate::cxx::{make, run};
 
 /// A convolution for maps of one size, forward and backward. Maps are channels last and dense, `[B, C, H, W]`;
 /// all is f32.

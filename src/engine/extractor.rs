@@ -5,6 +5,7 @@ use tch::Tensor;
 use crate::engine::EngineError;
 use crate::engine::fused::Trunks;
 use crate::engine::guard;
+use crate::engine::precision::Computed;
 use crate::engine::runner::rewritten;
 use crate::engine::threads;
 use crate::model::Scales;
@@ -19,8 +20,8 @@ pub struct Extractor<'a> {
 
 impl<'a> Extractor<'a> {
     pub fn new(network: &'a Network) -> Self {
-        match rewritten(network, || Trunks::new(network, tch::Kind::Float, threads::count())) {
-            Ok(trunks) => Self { network, trunks, note: None },
+        match rewritten(network, || Trunks::new(network, Computed::F32, threads::count())) {
+            Ok(trunks) => Self { network, trunks: Some(trunks), note: None },
             Err(cause) => {
                 Self { network, trunks: None, note: Some(format!("the plain network runs: {cause}")) }
             }
@@ -40,6 +41,9 @@ impl<'a> Extractor<'a> {
         let Some(trunks) = &self.trunks else {
             return guard::catch(|| self.network.features(input)).map_err(EngineError::Failed);
         };
+        if trunks.takes_batches() {
+            return guard::catch_both(|| trunks.features(input)).map_err(EngineError::Failed);
+        }
         let each = |i| trunks.features(&input.f_narrow(0, i, 1)?);
         let together = || {
             let pictures = (0..input.size()[0]).map(each).collect::<Result<Vec<Scales>, _>>()?;

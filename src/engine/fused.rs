@@ -1,4 +1,4 @@
-//! The plain network rewritten for the CPU: the same numbers but for rounding, several times faster.
+//! The plain network rewritten: the same numbers but for rounding, several times faster.
 //!
 //! What is rewritten, each exactly:
 //!
@@ -9,25 +9,32 @@
 //! - convolutions of a subnet that share an output are one, as far as they share a stride;
 //! - activations, and the sums of skips, are fused into the convolution before them.
 //!
-//! Convolutions are oneDNN's, on weights that are packed once for one picture and a number of threads: several pictures go
-//! through one after another, with the threads that the weights are packed for, whoever asks. So a picture's score hangs
-//! neither on what it is judged together with nor on the thread that judges.
+//! On the CPU convolutions are oneDNN's, on weights that are packed once for one picture and a number of threads: several
+//! pictures go through one after another, with the threads that the weights are packed for, whoever asks. So a picture's
+//! score hangs neither on what it is judged together with nor on the thread that judges.
+//!
+//! On a CUDA device they are cuDNN's, by libtorch, and pictures go through together. Couplings are in f32 there too, and so
+//! are the sums within a convolution.
 
 mod aside;
 mod convolution;
 mod flow;
+mod libtorch;
 mod parameters;
 mod scratch;
 mod subnet;
 mod trunk;
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::cpu::map::channels_last;
-use crate::engine::fused::aside::Aside;
+use crate::cuda::stream::Stream;
+use crate::engine::fused::aside::{Aside, features};
+use crate::engine::fused::convolution::{Computing, Kernels};
 use crate::engine::fused::flow::Flow;
 use crate::engine::fused::parameters::Parameters;
 use crate::engine::fused::trunk::Trunk;
+use crate::engine::precision::Computed;
 use crate::engine::threads;
 use crate::model::Scales;
 use crate::model::features::Features;
@@ -47,39 +54,62 @@ pub struct Fused {
 #[derive(Debug)]
 pub struct Trunks {
     largest: Trunk,
-    /// Has those for the smaller copies of the picture, if the network looks at any.
-    others: Option<Aside>,
+    /// For the smaller copies of the picture, if the network looks at any.
+    others: Others,
     /// How many there are in all.
     pictures: usize,
-    precision: Kind,
+    computing: Computing,
     threads: Shares,
 }
 
+#[derive(Debug)]
+enum Others {
+    None,
+    /// By a second thread of the CPU.
+    Aside(Aside),
+    /// By the device, in a stream beside the first where there is one.
+    Beside(Vec<Trunk>, Option<Stream>),
+}
+
 impl Fused {
-    /// Rewrites a network that is on the CPU, for so many threads. `precision`, f32 or bf16, is that of the flow's
-    /// convolutions, and of the backbone if its features are not whitened: whitening enlarges what varies little, and with
-    /// it what rounding has added. All else is in f32.
-    pub fn new(network: &Network, precision: Kind, threads: i32) -> Result<Self, TchError> {
+    /// Rewrites a network, on a CPU for so many threads. `computed` is in what the flow's convolutions are, and the backbone
+    /// if its features are not whitened: whitening enlarges what varies little, and with it what rounding has added. All else
+    /// is in f32.
+    pub fn new(network: &Network, computed: Computed, threads: i32) -> Result<Self, TchError> {
+        Self::by(Library::of(network.device()), network, computed, threads)
+    }
+
+    fn by(library: Library, network: &Network, computed: Computed, threads: i32) -> Result<Self, TchError> {
         let _guard = tch::no_grad_guard();
-        let of_trunk = if network.whitening.is_some() { Kind::Float } else { precision };
-        let trunks = Trunks::new(network, of_trunk, threads)?;
+        let of_trunk = if network.whitening.is_some() { computed.behind_whitening() } else { computed };
+        let trunks = Trunks::by(network, library.computing(of_trunk), threads)?;
         let threads = if Flow::is_worth_splitting(&network.architecture) { threads } else { 1 };
-        let flow = threads::with(threads, || Flow::new(network, precision))?;
+        let flow = threads::with(threads, || Flow::new(network, library.computing(computed)))?;
         Ok(Self { trunks, flow, threads })
     }
 
-    /// The plain network's latent values of one picture, the channels of each scale in another order.
+    /// Whether pictures go through together.
+    pub fn takes_batches(&self) -> bool {
+        self.trunks.takes_batches()
+    }
+
+    /// The plain network's latent values, the channels of each scale in another order. One picture, unless it
+    /// [takes batches](Self::takes_batches).
     ///
     /// # Shapes
-    /// `[1, 3, S, S]`, f32, to `[1, C_s, H_s, W_s]`, f32.
-    pub fn latent(&self, picture: &Tensor) -> Result<Scales, TchError> {
-        let features = self.trunks.forward(picture)?;
+    /// `[B, 3, S, S]`, f32, to `[B, C_s, H_s, W_s]`, f32.
+    pub fn latent(&self, pictures: &Tensor) -> Result<Scales, TchError> {
+        let features = self.trunks.forward(pictures)?;
         threads::with(self.threads, || self.flow.forward(&features))
     }
 }
 
 impl Trunks {
-    pub fn new(network: &Network, precision: Kind, threads: i32) -> Result<Self, TchError> {
+    pub fn new(network: &Network, computed: Computed, threads: i32) -> Result<Self, TchError> {
+        Self::by(network, Library::of(network.device()).computing(computed), threads)
+    }
+
+    fn by(network: &Network, computing: Computing, threads: i32) -> Result<Self, TchError> {
         let _guard = tch::no_grad_guard();
         let architecture = &network.architecture;
         let parameters = Parameters::of(&network.backbone_store);
@@ -88,46 +118,90 @@ impl Trunks {
             Features::Depths => 1,
         };
         let side = architecture.input_px;
-        let threads = Shares::of(threads, pictures, side, precision);
+        let threads = Shares::of(threads, pictures, side, computing.kind);
         let trunk = |scale: usize| {
-            Trunk::new(&parameters, architecture.backbone, architecture.taps(), side >> scale, precision)
+            Trunk::new(&parameters, architecture.backbone, architecture.taps(), side >> scale, computing)
         };
         let largest = threads::with(threads.largest, || trunk(0))?;
         let others =
             threads::with(threads.others, || (1..pictures).map(trunk).collect::<Result<Vec<_>, _>>())?;
-        let others = if others.is_empty() { None } else { Some(Aside::start(others, threads.others)?) };
-        Ok(Self { largest, others, pictures, precision, threads })
+        let others = match (others.is_empty(), computing.kernels) {
+            (true, _) => Others::None,
+            (false, Kernels::OneDnn) => Others::Aside(Aside::start(others, threads.others)?),
+            (false, Kernels::Libtorch { .. }) => Others::Beside(others, stream_on(network.device())),
+        };
+        Ok(Self { largest, others, pictures, computing, threads })
     }
 
-    /// Raw features of one picture.
+    /// Whether pictures go through together.
+    pub fn takes_batches(&self) -> bool {
+        self.computing.kernels != Kernels::OneDnn
+    }
+
+    /// Raw features of one picture, or of several if it [takes batches](Self::takes_batches).
     ///
     /// # Shapes
-    /// `[1, 3, S, S]`, f32, to `[1, C_s, H_s, W_s]`, f32.
-    pub fn features(&self, picture: &Tensor) -> Result<Scales, TchError> {
+    /// `[B, 3, S, S]`, f32, to `[B, C_s, H_s, W_s]`, f32.
+    pub fn features(&self, pictures: &Tensor) -> Result<Scales, TchError> {
         // A copy: the next picture writes over them.
-        self.forward(picture)?.iter().map(|map| map.f_to_dtype(Kind::Float, false, true)).collect()
+        self.forward(pictures)?.iter().map(|map| map.f_to_dtype(Kind::Float, false, true)).collect()
     }
 
     /// The same, channels last, as they come. They stay until the next picture.
-    fn forward(&self, picture: &Tensor) -> Result<Scales, TchError> {
-        let pictures = pyramid(&channels_last(&picture.f_to_kind(self.precision)?)?, self.pictures);
-        let largest =
-            || threads::with(self.threads.largest, || self.largest.forward(&pictures[0]).map(shared));
-        let Some(others) = &self.others else { return largest() };
-        let smaller = others.begin(&pictures[1..]);
-        let (mut features, smaller) = if self.threads.at_once {
-            (largest()?, smaller.finish()?)
-        } else {
-            let smaller = smaller.finish()?;
-            (largest()?, smaller)
+    fn forward(&self, pictures: &Tensor) -> Result<Scales, TchError> {
+        let pictures = pyramid(&channels_last(&pictures.f_to_kind(self.computing.kind)?)?, self.pictures);
+        let largest = || threads::with(self.threads.largest, || self.largest.forward(&pictures[0]));
+        let (mut features, smaller) = match &self.others {
+            Others::None => (largest()?, Vec::new()),
+            Others::Aside(aside) => {
+                let smaller = aside.begin(&pictures[1..]);
+                if self.threads.at_once {
+                    (largest()?, smaller.finish()?)
+                } else {
+                    let smaller = smaller.finish()?;
+                    (largest()?, smaller)
+                }
+            }
+            Others::Beside(trunks, None) => (largest()?, features(trunks, &pictures[1..])?),
+            Others::Beside(trunks, Some(stream)) => {
+                let (beside, smaller) = stream.beside(|| features(trunks, &pictures[1..]))?;
+                let features = largest()?;
+                beside.join()?;
+                (features, smaller)
+            }
         };
         features.extend(smaller);
         Ok(features)
     }
 }
 
-fn shared(maps: Vec<&Tensor>) -> Scales {
-    maps.into_iter().map(Tensor::shallow_clone).collect()
+/// Whose convolutions they are.
+#[derive(Clone, Copy, Debug)]
+enum Library {
+    OneDnn,
+    Libtorch,
+}
+
+impl Library {
+    fn of(device: Device) -> Self {
+        if device == Device::Cpu { Self::OneDnn } else { Self::Libtorch }
+    }
+
+    fn computing(self, computed: Computed) -> Computing {
+        let kernels = match self {
+            Self::OneDnn => Kernels::OneDnn,
+            Self::Libtorch => Kernels::Libtorch { tf32: computed != Computed::F32 },
+        };
+        Computing { kernels, kind: computed.kind() }
+    }
+}
+
+/// None where the device has none, or csflowd no way to them: then all is done in one.
+fn stream_on(device: Device) -> Option<Stream> {
+    match device {
+        Device::Cuda(index) => Stream::new(index).ok(),
+        _ => None,
+    }
 }
 
 /// The threads for the largest picture and for the others.

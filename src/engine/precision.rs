@@ -11,7 +11,7 @@ use crate::config::engine::Precision;
 use crate::cpu;
 use crate::verdict::Judge;
 
-/// How far a score in bf16 may lie from that in f32, relative to it, or to 1 where scores are in deviations.
+/// How far a score in a coarser precision may lie from that in f32, relative to it, or to 1 where scores are in deviations.
 pub const TOLERANCE: f64 = 0.01;
 
 /// A few pictures stand for all: others may move by so much more.
@@ -24,21 +24,23 @@ const OF_GUARD_BAND: f64 = 0.5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Computed {
     F32,
+    /// What a GPU multiplies in f32 is rounded to ten bits.
+    Tf32,
     /// The flow's convolutions, and the backbone where features are not whitened; the rest is in f32.
     Bf16,
+    /// The same. What is beyond its largest number, 65504, makes a score that is none, which is never good.
+    F16,
 }
 
 /// A precision that is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum PrecisionError {
-    #[error("precision \"f16\" is not to be had yet: set \"f32\", or \"bf16\" on a CPU")]
-    NoF16,
-    #[error("on {device} the network runs in f32: set precision to \"auto\" or \"f32\"")]
-    NotOnCuda { device: String },
-    #[error("precision \"bf16\" is not to be had on this CPU: {cause}")]
-    NoBf16 { cause: String },
-    #[error("precision \"bf16\" is too coarse for this bundle: {0}")]
-    TooCoarse(TooCoarse),
+    #[error("precision \"{precision}\" is for CUDA devices: on a CPU set \"auto\", \"f32\" or \"bf16\"")]
+    NotOnCpu { precision: &'static str },
+    #[error("precision \"{precision}\" is not to be had here: {cause}")]
+    Missing { precision: &'static str, cause: String },
+    #[error("precision \"{precision}\" is too coarse for this bundle: {cause}")]
+    TooCoarse { precision: &'static str, cause: TooCoarse },
 }
 
 /// What the self-test says against a precision.
@@ -62,14 +64,25 @@ impl Computed {
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
+            Self::Tf32 => "tf32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
         }
     }
 
     pub(super) fn kind(self) -> Kind {
         match self {
-            Self::F32 => Kind::Float,
+            Self::F32 | Self::Tf32 => Kind::Float,
             Self::Bf16 => Kind::BFloat16,
+            Self::F16 => Kind::Half,
+        }
+    }
+
+    /// In what a backbone is whose features are whitened. On a CPU TF32 is f32.
+    pub(super) fn behind_whitening(self) -> Self {
+        match self {
+            Self::F32 => Self::F32,
+            Self::Tf32 | Self::Bf16 | Self::F16 => Self::Tf32,
         }
     }
 }
@@ -78,16 +91,16 @@ impl Computed {
 pub(super) fn candidates(
     wanted: Precision,
     device: tch::Device,
-    device_name: &str,
 ) -> Result<&'static [Computed], PrecisionError> {
     match (wanted, device.is_cuda()) {
-        (Precision::Bf16 | Precision::F16, true) => {
-            Err(PrecisionError::NotOnCuda { device: device_name.to_owned() })
-        }
-        (Precision::F16, false) => Err(PrecisionError::NoF16),
-        (Precision::Bf16, false) => Ok(&[Computed::Bf16]),
+        (Precision::F16, false) => Err(PrecisionError::NotOnCpu { precision: "f16" }),
+        (Precision::Tf32, false) => Err(PrecisionError::NotOnCpu { precision: "tf32" }),
+        (Precision::F16, true) => Ok(&[Computed::F16]),
+        (Precision::Tf32, true) => Ok(&[Computed::Tf32]),
+        (Precision::Bf16, _) => Ok(&[Computed::Bf16]),
+        (Precision::Auto, true) => Ok(&[Computed::F16, Computed::Tf32, Computed::F32]),
         (Precision::Auto, false) if is_bf16_fast() => Ok(&[Computed::Bf16, Computed::F32]),
-        (Precision::Auto | Precision::F32, _) => Ok(&[Computed::F32]),
+        (Precision::Auto, false) | (Precision::F32, _) => Ok(&[Computed::F32]),
     }
 }
 
@@ -213,13 +226,16 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_tried_or_refused() {
-        let on_cpu = |wanted| candidates(wanted, tch::Device::Cpu, "cpu");
+        let on_cpu = |wanted| candidates(wanted, tch::Device::Cpu);
         assert_eq!(on_cpu(Precision::F32).unwrap(), [Computed::F32]);
         assert_eq!(on_cpu(Precision::Bf16).unwrap(), [Computed::Bf16]);
         assert_eq!(on_cpu(Precision::Auto).unwrap().last(), Some(&Computed::F32));
-        assert!(matches!(on_cpu(Precision::F16), Err(PrecisionError::NoF16)));
-        let on_cuda = |wanted| candidates(wanted, tch::Device::Cuda(0), "cuda:0");
-        assert_eq!(on_cuda(Precision::Auto).unwrap(), [Computed::F32]);
-        assert!(matches!(on_cuda(Precision::Bf16), Err(PrecisionError::NotOnCuda { .. })));
+        for wanted in [Precision::F16, Precision::Tf32] {
+            assert!(matches!(on_cpu(wanted), Err(PrecisionError::NotOnCpu { .. })));
+        }
+        let on_cuda = |wanted| candidates(wanted, tch::Device::Cuda(0)).unwrap();
+        assert_eq!(on_cuda(Precision::Auto), [Computed::F16, Computed::Tf32, Computed::F32]);
+        assert_eq!(on_cuda(Precision::Tf32), [Computed::Tf32]);
+        assert_eq!(on_cuda(Precision::Bf16), [Computed::Bf16]);
     }
 }

@@ -7,12 +7,12 @@ use std::fs;
 use std::path::Path;
 
 use crate::config::engine::Device;
+use crate::cuda;
 use crate::engine::LoadError;
-use crate::engine::cuda;
 
-/// A bundle's bytes are in memory as the file and as tensors while it is read. On the CPU they are then in the bundle, in
-/// the plain network and packed, until the last is all that is left.
-const COPIES_ON_CPU: u64 = 3;
+/// A bundle's bytes are in memory as the file and as tensors while it is read. On the CPU they are then in the bundle and
+/// packed, until the latter is all that is left.
+const COPIES_ON_CPU: u64 = 2;
 const COPIES_ON_GPU: u64 = 1;
 
 /// For what a network needs while it judges.

@@ -1,13 +1,16 @@
-//! What runs: the plain network, or on the CPU the one that is rewritten for it.
+//! What runs: the plain network, the rewritten one, or what was recorded of that.
 
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use crate::cpu;
+use crate::cuda::stream::Stream;
 use crate::engine::fused::Fused;
+use crate::engine::graphs::Graphs;
 use crate::engine::guard;
 use crate::engine::precision::Computed;
 use crate::model::Scales;
 use crate::model::network::Network;
+use crate::model::preprocess::{Normaliser, Preprocess};
 use crate::model::score::Reading;
 use crate::model::score::scorer::Scorer;
 
@@ -16,15 +19,19 @@ use crate::model::score::scorer::Scorer;
 pub enum EngineKind {
     /// The network as the paper draws it, by libtorch.
     Plain,
-    /// Rewritten, with oneDNN's convolutions.
+    /// Rewritten.
     Fused,
+    /// Rewritten and recorded on a CUDA device.
+    Graph,
 }
 
-/// One of the two is there at least.
+/// One of the two networks is there at least.
 #[derive(Debug)]
 pub(super) struct Runner {
+    normaliser: Normaliser,
     network: Option<Network>,
     fused: Option<Fused>,
+    graphs: Option<Graphs>,
 }
 
 impl EngineKind {
@@ -33,22 +40,50 @@ impl EngineKind {
         match self {
             Self::Plain => "plain",
             Self::Fused => "fused",
+            Self::Graph => "graph",
         }
     }
 }
 
 impl Runner {
-    pub(super) fn plain(network: Network) -> Self {
-        Self { network: Some(network), fused: None }
+    pub(super) fn plain(network: Network, preprocess: &Preprocess) -> Self {
+        let normaliser = Normaliser::new(preprocess, network.device());
+        Self { normaliser, network: Some(network), fused: None, graphs: None }
     }
 
-    /// From now on the rewritten network, in this precision, with so many threads; or the plain one, and why. On CUDA
-    /// devices that is the fastest there is.
+    /// From now on the rewritten network, in this precision, on a CPU with so many threads; or the plain one, and why.
     pub(super) fn fuse(&mut self, computed: Computed, threads: i32) -> Result<(), String> {
+        self.graphs = None;
         self.fused = None;
         let network = self.network.as_ref().expect("nothing is let go of before it is rewritten");
-        self.fused = rewritten(network, || Fused::new(network, computed.kind(), threads))?;
+        self.fused = Some(rewritten(network, || Fused::new(network, computed, threads))?);
         Ok(())
+    }
+
+    /// From now on what is recorded of it in `stream`, for up to `most` pictures together, of `side` and with what `scorer`
+    /// says of them; until then, or if that fails, call by call.
+    pub(super) fn record(
+        &mut self,
+        stream: &Stream,
+        most: usize,
+        side: i64,
+        scorer: &Scorer,
+    ) -> Result<(), String> {
+        self.graphs = None;
+        let graphs = guard::catch_both(|| {
+            let _guard = tch::no_grad_guard();
+            let _entered = stream.enter()?;
+            Graphs::record(stream, most, side, self.normaliser.device(), |pixels| {
+                self.compute(pixels, scorer)
+            })
+        })?;
+        self.graphs = Some(graphs);
+        Ok(())
+    }
+
+    /// For how many pictures together there is a recording.
+    pub(super) fn recorded(&self) -> usize {
+        self.graphs.as_ref().map_or(0, Graphs::most)
     }
 
     /// Lets go of what is not needed to judge.
@@ -63,28 +98,49 @@ impl Runner {
     }
 
     pub(super) fn kind(&self) -> EngineKind {
-        if self.fused.is_some() { EngineKind::Fused } else { EngineKind::Plain }
+        match (&self.graphs, &self.fused) {
+            (Some(_), _) => EngineKind::Graph,
+            (None, Some(_)) => EngineKind::Fused,
+            (None, None) => EngineKind::Plain,
+        }
     }
 
-    /// Latent values of one normalised picture.
-    pub(super) fn latent(&self, picture: &Tensor) -> Result<Scales, TchError> {
+    /// Latent values of one picture, or of several unless it is rewritten for one.
+    ///
+    /// # Shapes
+    /// `[B, 3, S, S]`, u8.
+    pub(super) fn latent(&self, pixels: &Tensor) -> Result<Scales, TchError> {
+        self.latent_of(&self.normaliser.apply(pixels))
+    }
+
+    fn latent_of(&self, input: &Tensor) -> Result<Scales, TchError> {
         match (&self.fused, &self.network) {
-            (Some(fused), _) => fused.latent(picture),
-            (None, Some(network)) => Ok(network.run(picture)),
+            (Some(fused), _) => fused.latent(input),
+            (None, Some(network)) => Ok(network.run(input)),
             (None, None) => unreachable!("one of the two is there"),
         }
     }
 
-    /// Normalised pictures to what `scorer` says of them. The rewritten network takes one after the other, so that no score
-    /// hangs on its neighbours.
+    /// Pictures to what `scorer` says of them, which is the one that it was recorded with. On a CPU the rewritten network
+    /// takes one after the other, so that no score hangs on its neighbours. What comes of it may be written over by the next.
     ///
     /// # Shapes
-    /// `[B, 3, S, S]`.
-    pub(super) fn read(&self, input: &Tensor, scorer: &Scorer) -> Result<Reading, TchError> {
-        if self.fused.is_none() {
-            return Ok(scorer.read(&self.latent(input)?));
+    /// `[B, 3, S, S]`, u8.
+    pub(super) fn read(&self, pixels: &Tensor, scorer: &Scorer) -> Result<Reading, TchError> {
+        if let Some(graphs) = &self.graphs
+            && let Some(reading) = graphs.read(pixels)?
+        {
+            return Ok(reading);
         }
-        let each = |i| Ok::<_, TchError>(scorer.read(&self.latent(&input.f_narrow(0, i, 1)?)?));
+        self.compute(pixels, scorer)
+    }
+
+    fn compute(&self, pixels: &Tensor, scorer: &Scorer) -> Result<Reading, TchError> {
+        let input = self.normaliser.apply(pixels);
+        if self.fused.as_ref().is_none_or(Fused::takes_batches) {
+            return Ok(scorer.read(&self.latent_of(&input)?));
+        }
+        let each = |i| Ok::<_, TchError>(scorer.read(&self.latent_of(&input.f_narrow(0, i, 1)?)?));
         let readings: Vec<Reading> = (0..input.size()[0]).map(each).collect::<Result<_, _>>()?;
         let together =
             |part: fn(&Reading) -> &Tensor| Tensor::f_cat(&readings.iter().map(part).collect::<Vec<_>>(), 0);
@@ -92,16 +148,13 @@ impl Runner {
     }
 }
 
-/// What `rewrite` makes of a network on the CPU, or why that cannot be; None on other devices.
+/// What `rewrite` makes of a network, or why that cannot be.
 pub(super) fn rewritten<T>(
     network: &Network,
     rewrite: impl FnOnce() -> Result<T, TchError>,
-) -> Result<Option<T>, String> {
-    if network.device() != tch::Device::Cpu {
-        return Ok(None);
-    }
-    if !cpu::is_available() {
+) -> Result<T, String> {
+    if network.device() == Device::Cpu && !cpu::is_available() {
         return Err("oneDNN is fast on x86-64 alone".to_owned());
     }
-    guard::catch_both(rewrite).map(Some)
+    guard::catch_both(rewrite)
 }

@@ -1,5 +1,7 @@
 //! Loading: what is found again lets a bundle in, and nothing else does.
 
+use tch::Tensor;
+
 use super::*;
 use crate::clock::SystemClock;
 use crate::frame::{PixelFormat, Size};
@@ -15,7 +17,7 @@ fn load_in(fixture: &Fixture, precision: Precision, guard_band: f64) -> Result<E
     fixture.write(&file);
     let bundle = Bundle::read(&file)?;
     let judge = Judge::new(bundle.manifest.calibration.judge().threshold(), guard_band).unwrap();
-    Engine::load(&bundle, How { device: Device::Cpu, precision, threads: 1, judge })
+    Engine::load(&bundle, How { device: Device::Cpu, precision, threads: 1, together: 1, judge })
 }
 
 #[test]
@@ -93,7 +95,7 @@ fn a_precision_that_moves_scores_too_far_is_refused_or_passed_over() {
     let error = load_in(&fixture, Precision::Bf16, tight).unwrap_err();
     assert!(matches!(error, LoadError::Precision(_)), "{error}");
     // A CPU without bf16 is not asked for it, and there is nothing to say.
-    let was_tried = matches!(error, LoadError::Precision(PrecisionError::TooCoarse(_)));
+    let was_tried = matches!(error, LoadError::Precision(PrecisionError::TooCoarse { .. }));
     assert!(was_tried || engine.notes().is_empty(), "{error}, {:?}", engine.notes());
     assert!(
         engine.notes().iter().all(|note| note.contains("too coarse for this bundle")),
@@ -103,10 +105,10 @@ fn a_precision_that_moves_scores_too_far_is_refused_or_passed_over() {
 }
 
 #[test]
-fn half_precision_is_told_to_be_missing() {
+fn a_precision_of_gpus_is_refused_on_a_cpu() {
     let error = load_in(&Fixture::new(), Precision::F16, 0.0).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "precision \"f16\" is not to be had yet: set \"f32\", or \"bf16\" on a CPU"
+        "precision \"f16\" is for CUDA devices: on a CPU set \"auto\", \"f32\" or \"bf16\""
     );
 }

@@ -15,6 +15,7 @@ pub mod writing;
 
 use std::path::{Path, PathBuf};
 
+use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 use crate::digest;
@@ -98,10 +99,26 @@ impl Bundle {
 
     /// The network with its parameters on `device`.
     pub fn network(&self, device: Device) -> Result<Network, BundleError> {
+        self.network_by(device, |weights, store| weights.load_into(store, |_| false))
+    }
+
+    /// The same, only to be read: on the CPU its parameters are the bundle's own, which saves their memory once.
+    pub fn view(&self, device: Device) -> Result<Network, BundleError> {
+        if device != Device::Cpu {
+            return self.network(device);
+        }
+        self.network_by(device, |weights, store| weights.share_into(store, |_| false))
+    }
+
+    fn network_by(
+        &self,
+        device: Device,
+        load: impl Fn(&Weights, &VarStore) -> Result<(), WeightsError>,
+    ) -> Result<Network, BundleError> {
         let architecture = &self.manifest.architecture;
         let mut network = Network::new(architecture, self.permutations.clone(), device);
-        self.backbone.load_into(&network.backbone_store, |_| false)?;
-        self.flow.load_into(&network.flow_store, |_| false)?;
+        load(&self.backbone, &network.backbone_store)?;
+        load(&self.flow, &network.flow_store)?;
         network.whitening = self.whitening.as_ref().map(|whitening| whitening.to_device(device));
         let places = self.places.as_ref().map(|places| places.to_device(device));
         network.scorer = Scorer::new(self.manifest.scoring.clone(), places, architecture.map_steps());

@@ -49,19 +49,46 @@ pub fn resize(picture: Picture<'_>, size_px: i64) -> Tensor {
     }
 }
 
-/// u8 `[B, 3, H, W]` to normalised f32 `[B, 3, H, W]`.
+/// Makes the network's input of pixels, on one device.
+#[derive(Debug)]
+pub struct Normaliser {
+    /// `[1, 3, 1, 1]` each, in levels of the picture.
+    mean: Tensor,
+    std: Tensor,
+}
+
+impl Normaliser {
+    pub fn new(parameters: &Preprocess, device: Device) -> Self {
+        let channel = |values: [f64; 3]| {
+            Tensor::from_slice(&values).to_kind(Kind::Float).view([1, 3, 1, 1]).to_device(device) * 255.0
+        };
+        Self { mean: channel(parameters.mean), std: channel(parameters.std) }
+    }
+
+    pub fn device(&self) -> Device {
+        self.mean.device()
+    }
+
+    /// u8 `[B, 3, H, W]`, wherever it is, to normalised f32 `[B, 3, H, W]` on the device.
+    pub fn apply(&self, pixels: &Tensor) -> Tensor {
+        (pixels.to_device(self.device()).to_kind(Kind::Float).contiguous() - &self.mean) / &self.std
+    }
+}
+
+/// u8 `[B, 3, H, W]` to normalised f32 `[B, 3, H, W]` on `device`.
 pub fn normalise(pixels: &Tensor, parameters: &Preprocess, device: Device) -> Tensor {
-    let channel = |values: [f64; 3]| {
-        Tensor::from_slice(&values).to_kind(Kind::Float).view([1, 3, 1, 1]).to_device(device) * 255.0
-    };
-    let pixels = pixels.to_device(device).to_kind(Kind::Float).contiguous();
-    (pixels - channel(parameters.mean)) / channel(parameters.std)
+    Normaliser::new(parameters, device).apply(pixels)
+}
+
+/// Pictures of any sizes to `[B, 3, size, size]`, u8, on the CPU.
+pub fn resize_all(pictures: &[Picture<'_>], size_px: i64) -> Tensor {
+    let resized: Vec<Tensor> = pictures.iter().map(|&picture| resize(picture, size_px)).collect();
+    Tensor::cat(&resized, 0)
 }
 
 /// Pictures of any sizes to `[B, 3, size, size]` on `device`.
 pub fn to_input(pictures: &[Picture<'_>], size_px: i64, parameters: &Preprocess, device: Device) -> Tensor {
-    let resized: Vec<Tensor> = pictures.iter().map(|&picture| resize(picture, size_px)).collect();
-    normalise(&Tensor::cat(&resized, 0), parameters, device)
+    normalise(&resize_all(pictures, size_px), parameters, device)
 }
 
 #[cfg(test)]

@@ -103,7 +103,21 @@ impl Weights {
         store: &nn::VarStore,
         is_beyond: impl Fn(&str) -> bool,
     ) -> Result<(), WeightsError> {
-        let mut variables: BTreeMap<String, Tensor> = store.variables().into_iter().collect();
+        tch::no_grad(|| {
+            for (name, variable) in &mut self.fitting(store, is_beyond)? {
+                variable.copy_(&self.tensors[name]);
+            }
+            Ok(())
+        })
+    }
+
+    /// The variables of a network, if there is a tensor for each that fits and none beyond.
+    fn fitting(
+        &self,
+        store: &nn::VarStore,
+        is_beyond: impl Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, Tensor>, WeightsError> {
+        let variables: BTreeMap<String, Tensor> = store.variables().into_iter().collect();
         let file = || self.file.clone();
 
         let mut missing = variables.keys().filter(|name| !self.tensors.contains_key(*name));
@@ -122,12 +136,21 @@ impl Weights {
         for (name, variable) in &variables {
             self.check(name, variable)?;
         }
+        Ok(variables)
+    }
+
+    /// Checks the same, and lets each variable, which is on the CPU, have the tensor itself: neither may be changed.
+    pub fn share_into(
+        &self,
+        store: &nn::VarStore,
+        is_beyond: impl Fn(&str) -> bool,
+    ) -> Result<(), WeightsError> {
         tch::no_grad(|| {
-            for (name, variable) in &mut variables {
-                variable.copy_(&self.tensors[name]);
+            for (name, variable) in &mut self.fitting(store, is_beyond)? {
+                variable.set_data(&self.tensors[name]);
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     fn check(&self, name: &str, variable: &Tensor) -> Result<(), WeightsError> {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use tch::Device;
 
+use crate::cuda;
 use crate::digest;
-use crate::engine::cuda;
 use crate::model::architecture::{Architecture, Difference};
 use crate::model::bundle::Bundle;
 use crate::model::bundle::provenance::Provenance;

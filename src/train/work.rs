@@ -84,7 +84,7 @@ impl Work<'_> {
         let Self { options, start, features, area, .. } = self;
         let watched = features.themselves(watched);
         network.scorer = scoring::fit(&network, &features.store, &watched, options, *area)?;
-        let mut engine = Engine::new(network, Preprocess::known(), start.device_name.clone());
+        let mut engine = Engine::new(network, &Preprocess::known(), start.device_name.clone());
         engine.set_roi(options.roi.as_deref())?;
         Ok(engine)
     }

@@ -78,7 +78,7 @@ fn make(seed: u64) -> Vec<u8> {
     let side = network.architecture.input_px;
     let self_test: Vec<Tensor> = pictures[..2].iter().map(|&p| preprocess::resize(p, side)).collect();
 
-    let mut engine = Engine::new(network, Preprocess::known(), "cpu".into());
+    let mut engine = Engine::new(network, &Preprocess::known(), "cpu".into());
     let measured = engine.measure(&pictures, &StoppedClock).unwrap().measured;
     let scores: Vec<f64> = measured.iter().map(|one| one.score).collect();
     let maxima: Vec<f64> = measured.iter().map(|one| one.map.max()).collect();
@@ -191,7 +191,13 @@ fn good_parts_are_good_and_bad_parts_are_not() {
     std::fs::write(&file, bundle()).unwrap();
     let bundle = bundle::Bundle::read(&file).unwrap();
     let judge = bundle.manifest.calibration.judge();
-    let how = How { device: config::Device::Cpu, precision: config::Precision::F32, threads: 1, judge };
+    let how = How {
+        device: config::Device::Cpu,
+        precision: config::Precision::F32,
+        threads: 1,
+        together: 1,
+        judge,
+    };
     let mut engine = Engine::load(&bundle, how).unwrap();
     let threshold = bundle.manifest.calibration.threshold;
     let parts: Vec<Vec<u8>> = (0..8).map(good).chain((0..8).map(bad)).collect();

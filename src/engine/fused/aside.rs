@@ -88,10 +88,10 @@ impl Drop for Aside {
 }
 
 /// The features of each picture by its trunk, behind one another.
-fn features(trunks: &[Trunk], pictures: &[Tensor]) -> Result<Scales, TchError> {
+pub(super) fn features(trunks: &[Trunk], pictures: &[Tensor]) -> Result<Scales, TchError> {
     let mut features = Vec::new();
     for (trunk, picture) in trunks.iter().zip(pictures) {
-        features.extend(trunk.forward(picture)?.into_iter().map(Tensor::shallow_clone));
+        features.extend(trunk.forward(picture)?);
     }
     Ok(features)
 }

@@ -1,9 +1,10 @@
-//! One convolution of the plan: exact rewrites of its weights, then packed for oneDNN.
+//! One convolution of the plan: exact rewrites of its weights, then made ready for what computes it.
 
 use tch::{Kind, TchError, Tensor};
 
 use crate::cpu::inference;
-use crate::cpu::{Activation, Shape};
+use crate::cpu::{Activation, Shape, map};
+use crate::engine::fused::libtorch;
 
 /// How a square kernel goes over a map, the same in both directions.
 #[derive(Clone, Copy, Debug)]
@@ -26,20 +27,44 @@ pub(super) struct Folded {
     pub(super) bias: Tensor,
 }
 
-/// A convolution with packed weights, for inputs of one size, and the map that it writes to.
+/// By what convolutions are computed, and in what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Computing {
+    pub(super) kernels: Kernels,
+    /// Of maps and weights.
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kernels {
+    /// On the CPU, one picture at a time.
+    OneDnn,
+    /// Wherever the network is, any number of pictures together. With `tf32` a GPU may round what it multiplies in f32.
+    Libtorch { tf32: bool },
+}
+
+/// A map that a convolution writes.
 #[derive(Debug)]
-pub(super) struct Convolution {
-    made: inference::Convolution,
-    y: Tensor,
+pub(super) struct Map {
+    kind: Kind,
+    /// Where it lies, for oneDNN; libtorch finds a place each time.
+    memory: Option<Tensor>,
+}
+
+/// A convolution that is ready to run, for inputs of one size.
+#[derive(Debug)]
+pub(super) enum Convolution {
+    OneDnn { made: inference::Convolution, y: Tensor },
+    Libtorch(libtorch::Convolution),
 }
 
 /// Where a convolution's output goes.
 #[derive(Debug)]
 pub(super) enum Output {
     /// In place of what is there.
-    To(Tensor),
+    To(Map),
     /// Added to what is there.
-    Onto(Tensor),
+    Onto(Map),
 }
 
 impl Folded {
@@ -78,17 +103,27 @@ impl Folded {
         Ok(Self { weight, bias: self.bias.f_add(&other.bias)? })
     }
 
-    /// Packs for inputs of `size`, `[B, C, H, W]`, that come in `kind`, for as many threads as there are now.
+    /// For inputs of `size`, `[1, C, H, W]`, that come in the kind of `computing`; with oneDNN for as many threads as there are
+    /// now.
     pub(super) fn pack(
         &self,
         by: Geometry,
         activation: Activation,
-        (size, kind): ([i64; 4], Kind),
+        (size, computing): ([i64; 4], Computing),
         output: Output,
     ) -> Result<Convolution, TchError> {
         let (y, adds) = match output {
             Output::To(y) => (y, false),
             Output::Onto(y) => (y, true),
+        };
+        let kind = computing.kind;
+        let y = match (computing.kernels, y.memory) {
+            (Kernels::Libtorch { tf32 }, _) => {
+                let kinds = libtorch::Kinds { input: kind, output: y.kind, tf32 };
+                return Ok(Convolution::Libtorch(libtorch::Convolution::new(self, by, activation, kinds)?));
+            }
+            (Kernels::OneDnn, Some(y)) => y,
+            (Kernels::OneDnn, None) => return Err(TchError::Shape("oneDNN writes to no place".to_owned())),
         };
         let [batch, input, height, width] = size;
         let shape = Shape {
@@ -106,7 +141,8 @@ impl Folded {
             bf16_out: y.kind() == Kind::BFloat16,
             adds,
         };
-        Ok(Convolution { made: inference::Convolution::new(shape, activation, &self.weight, &self.bias)?, y })
+        let made = inference::Convolution::new(shape, activation, &self.weight, &self.bias)?;
+        Ok(Convolution::OneDnn { made, y })
     }
 }
 
@@ -117,14 +153,61 @@ impl Geometry {
     }
 }
 
+impl Computing {
+    /// A map for these to write to, in `kind`.
+    pub(super) fn map(self, size: [i64; 4], kind: Kind) -> Result<Map, TchError> {
+        let memory = match self.kernels {
+            Kernels::OneDnn => Some(map::zeros(size, kind)?),
+            Kernels::Libtorch { .. } => None,
+        };
+        Ok(Map { kind, memory })
+    }
+
+    /// The same as exactly as f32 is.
+    pub(super) fn exactly(self) -> Self {
+        let kernels = match self.kernels {
+            Kernels::OneDnn => Kernels::OneDnn,
+            Kernels::Libtorch { .. } => Kernels::Libtorch { tf32: false },
+        };
+        Self { kernels, kind: Kind::Float }
+    }
+}
+
+impl Map {
+    pub(super) fn new(kind: Kind, memory: Option<Tensor>) -> Self {
+        Self { kind, memory }
+    }
+
+    /// The same place.
+    pub(super) fn share(&self) -> Self {
+        Self { kind: self.kind, memory: self.memory.as_ref().map(Tensor::shallow_clone) }
+    }
+}
+
 impl Convolution {
-    /// The output stays until the next call of this or of another that has the same map for its output.
+    /// By oneDNN the output stays until the next call of this or of another that has the same map for its output.
     ///
     /// # Shapes
     /// `[B, I, H, W]` to `[B, O, H', W']`, both channels last.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<&Tensor, TchError> {
-        self.made.run(x, &self.y)?;
-        Ok(&self.y)
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::OneDnn { made, y } => {
+                made.run(x, y)?;
+                Ok(y.shallow_clone())
+            }
+            Self::Libtorch(convolution) => convolution.forward(x),
+        }
+    }
+
+    /// The same, added to `y`, which by oneDNN is what lies in the map that it was made for.
+    pub(super) fn forward_onto(&self, x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::OneDnn { y: own, .. } => {
+                debug_assert_eq!(own.data_ptr(), y.data_ptr(), "it adds to its own map");
+                self.forward(x)
+            }
+            Self::Libtorch(convolution) => convolution.forward(x)?.f_add_(y),
+        }
     }
 }
 

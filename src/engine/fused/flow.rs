@@ -1,10 +1,10 @@
 //! The flow without its log-determinant: each half of the channels as a tensor of its own, permutations as the places
 //! from which the next block gathers its halves.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use crate::cpu::{Activation, map};
-use crate::engine::fused::convolution::{Convolution, Folded, Output, POINTWISE};
+use crate::cpu::Activation;
+use crate::engine::fused::convolution::{Computing, Convolution, Folded, Output, POINTWISE};
 use crate::engine::fused::parameters::Parameters;
 use crate::engine::fused::subnet::{Plan, Subnet};
 use crate::model::Scales;
@@ -48,15 +48,15 @@ struct Halves {
     second: Tensor,
 }
 
-/// The two halves of one scale, `[1, H, W, C / 2]`, contiguous, f32.
+/// The two halves of one scale, `[B, H, W, C / 2]`, contiguous, f32.
 struct Pair {
     first: Tensor,
     second: Tensor,
 }
 
 impl Flow {
-    /// For one picture, with convolutions in `precision`.
-    pub(super) fn new(network: &Network, precision: Kind) -> Result<Self, TchError> {
+    /// Its convolutions by `computing`.
+    pub(super) fn new(network: &Network, computing: Computing) -> Result<Self, TchError> {
         let architecture = &network.architecture;
         let parameters = Parameters::of(&network.flow_store);
         let shapes = architecture.shapes();
@@ -71,13 +71,15 @@ impl Flow {
                     kernel,
                     shapes: &shapes,
                     reads_first,
-                    precision,
+                    computing,
                 })
             };
-            let halves = orders.iter().map(|order| Halves::of(order)).collect();
+            let device = network.device();
+            let halves = orders.iter().map(|order| Halves::of(order, device)).collect();
             blocks.push(Block { halves, s1: subnet("s1", true)?, s2: subnet("s2", false)? });
         }
-        let entries = (0..shapes.len()).map(|scale| Entry::new(network, scale)).collect::<Result<_, _>>()?;
+        let entries =
+            (0..shapes.len()).map(|scale| Entry::new(network, scale, computing)).collect::<Result<_, _>>()?;
         Ok(Self { entries, blocks, exponent: architecture.flow.clamp * SOFT_CLAMP })
     }
 
@@ -92,7 +94,7 @@ impl Flow {
     /// Features to latent values, the channels of each scale in an order of no meaning.
     ///
     /// # Shapes
-    /// `[1, C_s, H_s, W_s]`, channels last, to the same in f32.
+    /// `[B, C_s, H_s, W_s]`, channels last, to the same in f32.
     pub(super) fn forward(&self, features: &[Tensor]) -> Result<Scales, TchError> {
         let mut pairs: Vec<Pair> = self
             .entries
@@ -137,7 +139,7 @@ impl Flow {
 }
 
 impl Entry {
-    fn new(network: &Network, scale: usize) -> Result<Self, TchError> {
+    fn new(network: &Network, scale: usize, computing: Computing) -> Result<Self, TchError> {
         let order = &network.permutations[0][scale];
         let [channels, height, width] = network.architecture.shapes()[scale];
         let whitening = match &network.whitening {
@@ -147,13 +149,14 @@ impl Entry {
                 let mean = whitening.mean[scale].f_to_kind(Kind::Double)?;
                 let bias = matrix.f_matmul(&mean)?.f_neg()?;
                 let weight = matrix.f_view([channels, channels, 1, 1])?;
-                let folded = Folded { weight, bias }.reordered(&Tensor::from_slice(order))?;
-                let size = [1, channels, height, width];
-                let y = map::zeros(size, Kind::Float)?;
-                Some(folded.pack(POINTWISE, Activation::None, (size, Kind::Float), Output::To(y))?)
+                let order = Tensor::f_from_slice(order)?.f_to_device(network.device())?;
+                let folded = Folded { weight, bias }.reordered(&order)?;
+                let (size, computing) = ([1, channels, height, width], computing.exactly());
+                let y = computing.map(size, Kind::Float)?;
+                Some(folded.pack(POINTWISE, Activation::None, (size, computing), Output::To(y))?)
             }
         };
-        Ok(Self { whitening, halves: Halves::of(order) })
+        Ok(Self { whitening, halves: Halves::of(order, network.device()) })
     }
 
     fn enter(&self, features: &Tensor) -> Result<Pair, TchError> {
@@ -168,9 +171,10 @@ impl Entry {
 }
 
 impl Halves {
-    fn of(order: &[i64]) -> Self {
+    fn of(order: &[i64], device: Device) -> Self {
         let (first, second) = order.split_at(order.len() / 2);
-        Self { first: Tensor::from_slice(first), second: Tensor::from_slice(second) }
+        let [first, second] = [first, second].map(|half| Tensor::from_slice(half).to_device(device));
+        Self { first, second }
     }
 
     fn sizes(&self) -> (i64, i64) {
@@ -182,7 +186,7 @@ impl Halves {
     }
 
     /// # Shapes
-    /// `[1, H, W, C]`.
+    /// `[B, H, W, C]`.
     fn gather(&self, x: &Tensor) -> Result<Pair, TchError> {
         Ok(Pair { first: x.f_index_select(3, &self.first)?, second: x.f_index_select(3, &self.second)? })
     }

@@ -3,8 +3,8 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::{Activation, map};
-use crate::engine::fused::convolution::{Convolution, Folded, Geometry, Output};
+use crate::cpu::Activation;
+use crate::engine::fused::convolution::{Computing, Convolution, Folded, Geometry, Output};
 use crate::engine::fused::parameters::Parameters;
 use crate::model::Scales;
 use crate::model::flow::FlowConfig;
@@ -13,7 +13,7 @@ use crate::model::flow::cross_scale::SLOPE;
 #[derive(Debug)]
 pub(super) struct Subnet {
     scales: Vec<Scale>,
-    precision: Kind,
+    kind: Kind,
 }
 
 #[derive(Debug)]
@@ -37,33 +37,33 @@ pub(super) struct Plan<'a> {
     pub(super) shapes: &'a [[i64; 3]],
     /// Whether it reads the first halves and changes the second.
     pub(super) reads_first: bool,
-    pub(super) precision: Kind,
+    pub(super) computing: Computing,
 }
 
 impl Subnet {
     pub(super) fn new(plan: &Plan<'_>) -> Result<Self, TchError> {
         let scales = (0..plan.shapes.len()).map(|s| plan.scale(s)).collect::<Result<_, _>>()?;
-        Ok(Self { scales, precision: plan.precision })
+        Ok(Self { scales, kind: plan.computing.kind })
     }
 
     /// # Shapes
-    /// `[1, H_s, W_s, input_s]`, contiguous f32, to `[1, H_s, W_s, output_s]` f32.
+    /// `[B, H_s, W_s, input_s]`, contiguous f32, to `[B, H_s, W_s, output_s]` f32.
     pub(super) fn forward(&self, x: &[&Tensor]) -> Result<Scales, TchError> {
-        let mut hidden: Vec<&Tensor> = Vec::with_capacity(x.len());
+        let mut hidden = Vec::with_capacity(x.len());
         for (scale, x) in self.scales.iter().zip(x) {
-            let x = x.f_permute([0, 3, 1, 2])?.f_to_kind(self.precision)?;
+            let x = x.f_permute([0, 3, 1, 2])?.f_to_kind(self.kind)?;
             hidden.push(scale.hidden.forward(&x)?);
         }
         let mut outputs = Vec::with_capacity(x.len());
         for (s, scale) in self.scales.iter().enumerate() {
-            let output = if scale.hears_coarser {
-                let coarser = twice_as_large(hidden[s + 1])?;
-                scale.output.forward(&Tensor::f_cat(&[hidden[s], &coarser], 1)?)?
+            let mut output = if scale.hears_coarser {
+                let coarser = twice_as_large(&hidden[s + 1])?;
+                scale.output.forward(&Tensor::f_cat(&[&hidden[s], &coarser], 1)?)?
             } else {
-                scale.output.forward(hidden[s])?
+                scale.output.forward(&hidden[s])?
             };
             if let Some(down) = &scale.down {
-                down.forward(hidden[s - 1])?;
+                output = down.forward_onto(&hidden[s - 1], &output)?;
             }
             outputs.push(output.f_permute([0, 2, 3, 1])?);
         }
@@ -73,7 +73,7 @@ impl Subnet {
 
 impl Plan<'_> {
     fn scale(&self, s: usize) -> Result<Scale, TchError> {
-        let Self { parameters, path, flow, kernel, shapes, precision, .. } = self;
+        let Self { parameters, path, flow, kernel, shapes, computing, .. } = self;
         let FlowConfig { hidden, cross_scale, .. } = **flow;
         let [channels, height, width] = shapes[s];
         let (first, second) = (channels / 2, channels - channels / 2);
@@ -84,8 +84,8 @@ impl Plan<'_> {
         let by = |stride| Geometry::centred(*kernel, stride);
 
         let into_hidden = parameters.convolution(&format!("{path}.conv_scale{s}_0"))?;
-        let y = map::zeros([1, hidden, height, width], *precision)?;
-        let size = ([1, input, height, width], *precision);
+        let y = computing.map([1, hidden, height, width], computing.kind)?;
+        let size = ([1, input, height, width], *computing);
         let into_hidden = into_hidden.pack(by(1), Activation::LeakyRelu(SLOPE), size, Output::To(y))?;
 
         let hears_coarser = cross_scale && s + 1 < shapes.len();
@@ -94,7 +94,7 @@ impl Plan<'_> {
             output = output.plus(&last(format!("up_conv{}{s}", s + 1))?)?;
         }
         let inputs = if hears_coarser { 2 * hidden } else { hidden };
-        let y = map::zeros([1, 2 * changed, height, width], Kind::Float)?;
+        let y = computing.map([1, 2 * changed, height, width], Kind::Float)?;
         let mut down = None;
         if cross_scale && s > 0 {
             let [_, height, width] = shapes[s - 1];
@@ -102,10 +102,10 @@ impl Plan<'_> {
             // In f32, and once.
             output.bias = output.bias.f_add(&folded.bias)?;
             let folded = Folded { bias: zeros(&folded.bias)?, ..folded };
-            let size = ([1, hidden, height, width], *precision);
-            down = Some(folded.pack(by(2), Activation::None, size, Output::Onto(y.shallow_clone()))?);
+            let size = ([1, hidden, height, width], *computing);
+            down = Some(folded.pack(by(2), Activation::None, size, Output::Onto(y.share()))?);
         }
-        let size = ([1, inputs, height, width], *precision);
+        let size = ([1, inputs, height, width], *computing);
         let output = output.pack(by(1), Activation::None, size, Output::To(y))?;
         Ok(Scale { hidden: into_hidden, output, hears_coarser, down })
     }

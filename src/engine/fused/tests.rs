@@ -74,19 +74,19 @@ fn picture(side: i64) -> Tensor {
 }
 
 /// The score of a picture by the plain network and by the plan; that their maps agree is looked at as well.
-fn scores(network: &Network, picture: &Tensor, precision: Kind, tolerance: f64) -> (f64, f64) {
-    scores_by(network, picture, (precision, 1), tolerance)
-}
-
 fn scores_by(
     network: &Network,
     picture: &Tensor,
-    (precision, threads): (Kind, i32),
+    (computed, threads): (Computed, i32),
     tolerance: f64,
 ) -> (f64, f64) {
+    let fused = Fused::new(network, computed, threads).unwrap();
+    scores_of(&fused, network, picture, tolerance)
+}
+
+fn scores_of(fused: &Fused, network: &Network, picture: &Tensor, tolerance: f64) -> (f64, f64) {
     let _guard = tch::no_grad_guard();
     let plain = network.read(picture);
-    let fused = Fused::new(network, precision, threads).unwrap();
     let found = network.scorer.read(&fused.latent(picture).unwrap());
     assert_eq!(found.maps.size(), plain.maps.size());
     let difference = (&found.maps - &plain.maps).abs().max().double_value(&[]);
@@ -98,9 +98,16 @@ fn scores_by(
 #[track_caller]
 fn assert_same(architecture: &Architecture) {
     let network = network(architecture, 5);
-    let (plain, fused) = scores(&network, &picture(architecture.input_px), Kind::Float, ROUNDING);
-    assert!(plain.is_finite() && plain > 0.01, "{plain} says nothing");
-    assert!((fused - plain).abs() <= ROUNDING * plain, "{architecture:?}: plain {plain}, fused {fused}");
+    for library in [Library::OneDnn, Library::Libtorch] {
+        let fused = Fused::by(library, &network, Computed::F32, 1).unwrap();
+        let (plain, fused) = scores_of(&fused, &network, &picture(architecture.input_px), ROUNDING);
+        assert!(plain.is_finite() && plain > 0.01, "{plain} says nothing");
+        let difference = (fused - plain).abs();
+        assert!(
+            difference <= ROUNDING * plain,
+            "{library:?}, {architecture:?}: plain {plain}, fused {fused}"
+        );
+    }
 }
 
 #[test]
@@ -144,7 +151,7 @@ fn features_are_those_of_the_plain_network() {
         let network = network(&architecture(BackboneKind::EfficientnetLite0, features, 3), 7);
         let picture = picture(128);
         let plain = network.features(&picture);
-        let fused = Trunks::new(&network, Kind::Float, 1).unwrap().features(&picture).unwrap();
+        let fused = Trunks::new(&network, Computed::F32, 1).unwrap().features(&picture).unwrap();
         for (plain, fused) in plain.iter().zip(&fused) {
             let error = (fused - plain).norm().double_value(&[]) / plain.norm().double_value(&[]);
             assert!(error < 1e-5, "{error}");
@@ -157,7 +164,7 @@ fn any_number_of_threads_will_do() {
     let network = network(&architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 3), 9);
     let before = threads::count();
     for threads in [1, 2, 3, 5] {
-        let (plain, fused) = scores_by(&network, &picture(128), (Kind::Float, threads), ROUNDING);
+        let (plain, fused) = scores_by(&network, &picture(128), (Computed::F32, threads), ROUNDING);
         assert!((fused - plain).abs() <= ROUNDING * plain, "{threads} threads: plain {plain}, fused {fused}");
         assert_eq!(threads::count(), before, "they are given back");
     }
@@ -177,7 +184,7 @@ fn threads_are_shared_out_and_none_is_lost() {
 #[test]
 fn what_fails_in_a_smaller_picture_fails_the_whole_and_spoils_nothing_after_it() {
     let network = network(&architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 2), 10);
-    let fused = Fused::new(&network, Kind::Float, 2).unwrap();
+    let fused = Fused::new(&network, Computed::F32, 2).unwrap();
     let _guard = tch::no_grad_guard();
     let first = fused.latent(&picture(128)).unwrap();
     // Five channels where three belong.
@@ -189,8 +196,8 @@ fn what_fails_in_a_smaller_picture_fails_the_whole_and_spoils_nothing_after_it()
 #[test]
 fn a_picture_that_is_given_up_half_way_leaves_nothing_to_the_next() {
     let architecture = architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 2);
-    let trunks = Trunks::new(&network(&architecture, 5), Kind::Float, 2).unwrap();
-    let aside = trunks.others.as_ref().unwrap();
+    let trunks = Trunks::new(&network(&architecture, 5), Computed::F32, 2).unwrap();
+    let Others::Aside(aside) = &trunks.others else { panic!("{:?}", trunks.others) };
     let small =
         |level: f64| channels_last(&Tensor::full([1, 3, 64, 64], level, (Kind::Float, Device::Cpu))).unwrap();
     // The next picture writes over the maps.
@@ -202,11 +209,57 @@ fn a_picture_that_is_given_up_half_way_leaves_nothing_to_the_next() {
 }
 
 #[test]
-fn in_bf16_scores_move_a_little() {
+fn in_coarser_precisions_scores_move_a_little() {
+    let all = [
+        (Library::OneDnn, Computed::Bf16, 0.05),
+        (Library::Libtorch, Computed::Bf16, 0.05),
+        (Library::Libtorch, Computed::F16, 0.01),
+    ];
     for kind in [BackboneKind::EfficientnetLite0, BackboneKind::EfficientnetB5] {
         let network = network(&architecture(kind, Features::Pyramid, 3), 8);
-        let (plain, fused) = scores(&network, &picture(128), Kind::BFloat16, 0.05);
-        let moved = (fused - plain).abs() / plain;
-        assert!(moved > 0.0 && moved < 0.05, "{kind:?}: plain {plain}, bf16 {fused}");
+        for (library, computed, most) in all {
+            let fused = Fused::by(library, &network, computed, 1).unwrap();
+            let (plain, fused) = scores_of(&fused, &network, &picture(128), most);
+            let moved = (fused - plain).abs() / plain;
+            assert!(
+                moved > 0.0 && moved < most,
+                "{kind:?} by {library:?}: plain {plain}, {computed:?} {fused}"
+            );
+        }
     }
+}
+
+#[test]
+fn libtorch_takes_pictures_together() {
+    let _guard = tch::no_grad_guard();
+    for features in Features::ALL {
+        let network = network(&architecture(BackboneKind::EfficientnetLite0, features, 2), 11);
+        let fused = Fused::by(Library::Libtorch, &network, Computed::F32, 1).unwrap();
+        assert!(fused.takes_batches());
+        let pictures = random(&[3, 3, 128, 128], -2.0, 2.0, &mut Pcg64::seed_from_u64(98));
+        let together = network.scorer.read(&fused.latent(&pictures).unwrap()).scores;
+        for i in 0..3 {
+            let alone =
+                network.scorer.read(&network.run(&pictures.narrow(0, i, 1))).scores.double_value(&[0]);
+            let found = together.double_value(&[i]);
+            assert!(
+                (found - alone).abs() <= ROUNDING * alone,
+                "picture {i}: alone {alone}, together {found}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_too_large_for_f16_is_no_number_and_so_never_good() {
+    let _guard = tch::no_grad_guard();
+    let network = network(&architecture(BackboneKind::EfficientnetLite0, Features::Depths, 1), 12);
+    let flow = Flow::new(&network, Library::Libtorch.computing(Computed::F16)).unwrap();
+    let size: Vec<i64> = [1].into_iter().chain(network.architecture.shapes()[0]).collect();
+    let score = |level: f64| {
+        let features = Tensor::full(&size, level, (Kind::Float, Device::Cpu));
+        network.scorer.read(&flow.forward(&[features]).unwrap()).scores.double_value(&[0])
+    };
+    assert!(score(9.0).is_finite());
+    assert!(!score(9e4).is_finite(), "{}", score(9e4));
 }

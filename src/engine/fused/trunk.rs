@@ -2,10 +2,11 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::{Activation, map};
-use crate::engine::fused::convolution::{Convolution, Folded, Geometry, Output, POINTWISE};
+use crate::cpu::Activation;
+use crate::engine::fused::convolution::{Computing, Convolution, Folded, Geometry, Output, POINTWISE};
 use crate::engine::fused::parameters::{Layer, Parameters};
 use crate::engine::fused::scratch::{Role, Scratch};
+use crate::model::Scales;
 use crate::model::backbone::BackboneKind;
 use crate::model::backbone::stages::{BlockShape, ConvShape};
 
@@ -25,6 +26,7 @@ struct Block {
     excitation: Option<Excitation>,
     /// Where there is a skip, onto the block's input.
     project: Convolution,
+    has_skip: bool,
 }
 
 #[derive(Debug)]
@@ -42,19 +44,19 @@ struct Paths {
 }
 
 impl Trunk {
-    /// Of `kind`, for one picture of `side` pixels in `precision`, with the outputs of the stages `taps`.
+    /// Of `kind`, for pictures of `side` pixels, with the outputs of the stages `taps`.
     pub(super) fn new(
         parameters: &Parameters,
         kind: BackboneKind,
         taps: &[usize],
         side: i64,
-        precision: Kind,
+        computing: Computing,
     ) -> Result<Self, TchError> {
         let scaling = kind.scaling();
         let shapes = scaling.stages(taps.last().copied().unwrap_or(0));
         let stem = ConvShape::full(3, scaling.stem_channels(), 3, 2);
-        let scratch = Scratch::new(&stem, &shapes, side, precision)?;
-        let mut builder = Builder { parameters, is_lite: scaling.is_lite, side, precision, scratch };
+        let scratch = Scratch::new(&stem, &shapes, side, computing)?;
+        let mut builder = Builder { parameters, is_lite: scaling.is_lite, side, computing, scratch };
         let stem = builder.activated(&builder.stem(), stem, Role::Between)?;
         let mut stages = Vec::with_capacity(shapes.len());
         for (number, stage) in (1..).zip(shapes) {
@@ -66,19 +68,19 @@ impl Trunk {
         Ok(Self { stem, stages, taps: taps.to_vec() })
     }
 
-    /// The maps stay until the next picture.
+    /// By oneDNN one picture, whose maps stay until the next.
     ///
     /// # Shapes
-    /// `[1, 3, side, side]` to `[1, C, H, W]` for each tap, all channels last.
-    pub(super) fn forward(&self, picture: &Tensor) -> Result<Vec<&Tensor>, TchError> {
+    /// `[B, 3, side, side]` to `[B, C, H, W]` for each tap, all channels last.
+    pub(super) fn forward(&self, picture: &Tensor) -> Result<Scales, TchError> {
         let mut x = self.stem.forward(picture)?;
         let mut outputs = Vec::with_capacity(self.taps.len());
         for (number, stage) in (1..).zip(&self.stages) {
             for block in stage {
-                x = block.forward(x)?;
+                x = block.forward(&x)?;
             }
             if self.taps.contains(&number) {
-                outputs.push(x);
+                outputs.push(x.shallow_clone());
             }
         }
         Ok(outputs)
@@ -86,25 +88,22 @@ impl Trunk {
 }
 
 impl Block {
-    fn forward(&self, input: &Tensor) -> Result<&Tensor, TchError> {
-        let expanded = match &self.expand {
-            Some(expand) => expand.forward(input)?,
-            None => input,
-        };
-        let x = self.depthwise.forward(expanded)?;
+    fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
+        let expanded = self.expand.as_ref().map(|expand| expand.forward(input)).transpose()?;
+        let mut x = self.depthwise.forward(expanded.as_ref().unwrap_or(input))?;
         if let Some(excitation) = &self.excitation {
-            excitation.apply(x)?;
+            excitation.apply(&mut x)?;
         }
-        self.project.forward(x)
+        if self.has_skip { self.project.forward_onto(&x, input) } else { self.project.forward(&x) }
     }
 }
 
 impl Excitation {
     /// Changes `x` in place.
-    fn apply(&self, x: &Tensor) -> Result<(), TchError> {
+    fn apply(&self, x: &mut Tensor) -> Result<(), TchError> {
         let mean = x.f_mean_dim([2, 3].as_slice(), true, None::<Kind>)?;
-        let factor = self.excite.forward(self.squeeze.forward(&mean)?)?;
-        x.shallow_clone().f_mul_(factor).map(drop)
+        let factor = self.excite.forward(&self.squeeze.forward(&mean)?)?;
+        x.f_mul_(&factor).map(drop)
     }
 }
 
@@ -113,7 +112,7 @@ struct Builder<'a> {
     parameters: &'a Parameters,
     is_lite: bool,
     side: i64,
-    precision: Kind,
+    computing: Computing,
     scratch: Scratch,
 }
 
@@ -131,7 +130,7 @@ impl Builder<'_> {
         let depthwise = self.activated(&paths.depthwise, depthwise, Role::Filtered)?;
         let excitation = paths.excitation.map(|path| self.excitation(&path, wide)).transpose()?;
         let project = self.project(&paths.project, ConvShape::pointwise(wide, output), shape.has_skip())?;
-        Ok(Block { expand, depthwise, excitation, project })
+        Ok(Block { expand, depthwise, excitation, project, has_skip: shape.has_skip() })
     }
 
     /// A convolution with its batch norm and the backbone's activation.
@@ -148,7 +147,7 @@ impl Builder<'_> {
             padding = ((kernel - 2) / 2, (kernel - 1) / 2);
         }
         let activation = if self.is_lite { Activation::Relu6 } else { Activation::Silu };
-        let x = ([1, input, self.side, self.side], self.precision);
+        let x = ([1, input, self.side, self.side], self.computing);
         self.side = (self.side + stride - 1) / stride;
         let y = self.scratch.map(role, output, self.side)?;
         folded.pack(Geometry { padding, stride, groups }, activation, x, Output::To(y))
@@ -156,7 +155,7 @@ impl Builder<'_> {
 
     fn project(&self, layer: &Layer, shape: ConvShape, has_skip: bool) -> Result<Convolution, TchError> {
         let folded = self.parameters.normalised(layer)?;
-        let x = ([1, shape.input, self.side, self.side], self.precision);
+        let x = ([1, shape.input, self.side, self.side], self.computing);
         // What is not skipped has been read by the first layer of the block.
         let y = self.scratch.map(Role::Between, shape.output, self.side)?;
         let output = if has_skip { Output::Onto(y) } else { Output::To(y) };
@@ -168,8 +167,8 @@ impl Builder<'_> {
         let squeezed = squeeze.bias.size()[0];
         let excite = self.parameters.convolution(&format!("{path}.fc2"))?;
         let pack = |folded: &Folded, activation, input: i64, output: i64| {
-            let y = map::zeros([1, output, 1, 1], self.precision)?;
-            folded.pack(POINTWISE, activation, ([1, input, 1, 1], self.precision), Output::To(y))
+            let y = self.computing.map([1, output, 1, 1], self.computing.kind)?;
+            folded.pack(POINTWISE, activation, ([1, input, 1, 1], self.computing), Output::To(y))
         };
         Ok(Excitation {
             squeeze: pack(&squeeze, Activation::Silu, wide, squeezed)?,

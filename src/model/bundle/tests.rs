@@ -61,11 +61,28 @@ fn what_was_written_is_read_back_to_the_same_scores_bit_for_bit() {
     let fixture = Fixture::new();
     let bundle = parse(&encode(&fixture)).unwrap();
     assert_eq!(bundle.manifest, fixture.manifest);
-    let network = bundle.network(Device::Cpu).unwrap();
-    for (picture, &expected) in bundle.self_test.iter().zip(&fixture.manifest.self_test.scores) {
-        assert!(expected.is_finite() && expected > 0.0);
-        assert_eq!(fixture::score(&network, picture).to_bits(), expected.to_bits());
+    for network in [bundle.network(Device::Cpu).unwrap(), bundle.view(Device::Cpu).unwrap()] {
+        for (picture, &expected) in bundle.self_test.iter().zip(&fixture.manifest.self_test.scores) {
+            assert!(expected.is_finite() && expected > 0.0);
+            assert_eq!(fixture::score(&network, picture).to_bits(), expected.to_bits());
+        }
     }
+}
+
+#[test]
+fn a_network_that_is_only_read_has_the_bundle_s_own_memory() {
+    let bundle = parse(&encode(&Fixture::new())).unwrap();
+    let places = |network: &Network| -> Vec<_> {
+        let variables = [network.backbone_store.variables(), network.flow_store.variables()];
+        variables.iter().flat_map(|variables| variables.values().map(Tensor::data_ptr)).collect()
+    };
+    let [mut own, mut others] =
+        [bundle.view(Device::Cpu).unwrap(), bundle.view(Device::Cpu).unwrap()].map(|n| places(&n));
+    own.sort();
+    others.sort();
+    assert_eq!(own, others);
+    let copied = places(&bundle.network(Device::Cpu).unwrap());
+    assert!(copied.iter().all(|place| !own.contains(place)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 
 use csflowd::config::engine::Device;
-use csflowd::engine::cuda;
+use csflowd::cuda;
 
 use super::{Station, csflowd};
 use crate::fixture;

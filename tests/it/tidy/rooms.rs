@@ -6,9 +6,11 @@ use super::{Source, after};
 
 /// The rooms that a running station is made of, and all that each may know of the others. Those not named here are
 /// the commands of the command line, which know what they need.
-const KNOWS: [(&str, &[&str]); 26] = [
+const KNOWS: [(&str, &[&str]); 28] = [
     ("clock", &[]),
-    ("cpu", &[]),
+    ("cxx", &[]),
+    ("cpu", &["cxx"]),
+    ("cuda", &["config", "cxx"]),
     ("shutdown", &[]),
     ("command", &["clock", "frame"]),
     ("backoff", &[]),
@@ -33,7 +35,7 @@ const KNOWS: [(&str, &[&str]); 26] = [
     ("ledger", &["clock", "config", "frame", "health", "verdict"]),
     ("intake", &["clock", "command", "config", "events", "frame", "health", "ledger", "verdict"]),
     ("model", &["appearance", "calibrate", "digest", "frame", "roi"]),
-    ("engine", &["calibrate", "clock", "config", "cpu", "frame", "model", "roi", "verdict"]),
+    ("engine", &["calibrate", "clock", "config", "cpu", "cuda", "frame", "model", "roi", "verdict"]),
     (
         "inference",
         &[
@@ -63,11 +65,11 @@ const SPEAKS_TO: [(&str, &[&str]); 24] = [
     ("gstreamer_video", &["capture"]),
     ("rumqttc", &["publish"]),
     ("schemars", &["config", "publish"]),
-    ("tch", &["cpu", "engine", "model", "train"]),
+    ("tch", &["cpu", "cuda", "cxx", "engine", "model", "train"]),
     ("safetensors", &["model"]),
-    ("rustix", &["train"]),
+    ("rustix", &["cuda", "train"]),
     ("tempfile", &["commission", "train"]),
-    ("libloading", &["engine"]),
+    ("libloading", &["cuda"]),
     ("imageproc", &["evaluate", "inspect", "verdict"]),
     ("tracing_subscriber", &["telemetry"]),
     ("tracing_journald", &["telemetry"]),
@@ -185,5 +187,5 @@ fn no_state_is_global() {
     assert_eq!(rooms_with(&words), [""; 0]);
     // Whether a panic of this thread will be caught.
     assert_eq!(rooms_with(&["thread_local"]), ["engine"]);
-    assert_eq!(rooms_with(&["unsafe"]), ["cpu", "engine"]);
+    assert_eq!(rooms_with(&["unsafe"]), ["cpu", "cuda"]);
 }

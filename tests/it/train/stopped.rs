@@ -64,7 +64,11 @@ fn in_the_middle_keeps_the_best_epoch_so_far() {
     let bundle = Bundle::read(&folder.path().join("part.csflow")).unwrap();
     assert!((1..1000).contains(&bundle.manifest.provenance.epoch_kept));
     let judge = bundle.manifest.calibration.judge();
-    Engine::load(&bundle, How { device: Device::Cpu, precision: Precision::F32, threads: 1, judge }).unwrap();
+    Engine::load(
+        &bundle,
+        How { device: Device::Cpu, precision: Precision::F32, threads: 1, together: 1, judge },
+    )
+    .unwrap();
 }
 
 #[test]

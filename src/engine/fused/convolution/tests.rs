@@ -17,20 +17,28 @@ fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: i64, paddin
     x.conv2d(weight, bias, [stride, stride], [padding, padding], [1, 1], x.size()[1] / weight.size()[1])
 }
 
-/// A convolution of `folded` as it is, by oneDNN.
+/// By both libraries.
+const ALL: [Kernels; 2] = [Kernels::OneDnn, Kernels::Libtorch { tf32: false }];
+
+/// A convolution of `folded` as it is.
 fn packed(folded: &Folded, x: &Tensor, stride: i64, activation: Activation) -> Tensor {
     let (input, kernel) = (folded.weight.size()[1], folded.weight.size()[2]);
     let by = Geometry { groups: x.size()[1] / input, ..Geometry::centred(kernel, stride) };
     run(folded, x, by, activation)
 }
 
-/// In f32, to a map of its own.
+/// In f32, to a map of its own, by both libraries, which agree.
 fn run(folded: &Folded, x: &Tensor, by: Geometry, activation: Activation) -> Tensor {
     let size: [i64; 4] = x.size().try_into().unwrap();
     let side = (size[2] + by.padding.0 + by.padding.1 - folded.weight.size()[2]) / by.stride + 1;
-    let y = map::zeros([size[0], folded.bias.size()[0], side, side], Kind::Float).unwrap();
-    let made = folded.pack(by, activation, (size, Kind::Float), Output::To(y)).unwrap();
-    made.forward(&map::channels_last(x).unwrap()).unwrap().shallow_clone()
+    let [one, other] = ALL.map(|kernels| {
+        let computing = Computing { kernels, kind: Kind::Float };
+        let y = computing.map([size[0], folded.bias.size()[0], side, side], Kind::Float).unwrap();
+        let made = folded.pack(by, activation, (size, computing), Output::To(y)).unwrap();
+        made.forward(&map::channels_last(x).unwrap()).unwrap()
+    });
+    assert_close(&other, &one);
+    one
 }
 
 #[track_caller]
@@ -116,13 +124,17 @@ fn an_addend_is_added_in_place() {
         let (x, weight, bias) = (random(&[1, 3, 6, 6], 23), random(&[4, 3, 3, 3], 24), random(&[4], 25));
         let sum = random(&[1, 4, 3, 3], 26);
         let expected = plain(&x, &weight, Some(&bias), 2, 1) + &sum;
-        let y = map::channels_last(&sum.to_kind(kind)).unwrap();
         let folded = Folded::new(&weight, Some(&bias)).unwrap();
         let by = Geometry::centred(3, 2);
-        let made = folded.pack(by, Activation::None, ([1, 3, 6, 6], kind), Output::Onto(y)).unwrap();
-        let found = made.forward(&map::channels_last(&x.to_kind(kind)).unwrap()).unwrap();
-        let error = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
-        assert!(error < tolerance, "{kind:?}: {error} apart");
+        for kernels in ALL {
+            let y = map::channels_last(&sum.to_kind(kind)).unwrap().copy();
+            let (place, computing) = (Map::new(kind, Some(y.shallow_clone())), Computing { kernels, kind });
+            let size = ([1, 3, 6, 6], computing);
+            let made = folded.pack(by, Activation::None, size, Output::Onto(place)).unwrap();
+            let found = made.forward_onto(&map::channels_last(&x.to_kind(kind)).unwrap(), &y).unwrap();
+            let error = (found.to_kind(Kind::Float) - &expected).abs().max().double_value(&[]);
+            assert!(error < tolerance, "{kind:?} by {kernels:?}: {error} apart");
+        }
     }
 }
 
@@ -131,13 +143,14 @@ fn what_does_not_fit_is_an_error_of_one_line() {
     let folded = Folded::new(&random(&[4, 3, 3, 3], 27), None).unwrap();
     let x = [1, 3, 6, 6];
     let pack = |y| {
-        let y = map::zeros(y, Kind::Float).unwrap();
-        folded.pack(Geometry::centred(3, 1), Activation::None, (x, Kind::Float), Output::To(y))
+        let computing = Computing { kernels: Kernels::OneDnn, kind: Kind::Float };
+        let y = computing.map(y, Kind::Float).unwrap();
+        folded.pack(Geometry::centred(3, 1), Activation::None, (x, computing), Output::To(y))
     };
     let f32_map = |size: [i64; 4]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
     let last = |x: &Tensor| map::channels_last(x).unwrap();
     let made = pack([1, 4, 6, 6]).unwrap();
-    made.forward(&last(&f32_map(x))).unwrap();
+    assert_eq!(made.forward(&last(&f32_map(x))).unwrap().size(), [1, 4, 6, 6]);
     let wrong = [
         made.forward(&Tensor::zeros([6, 6], (Kind::Float, Device::Cpu))).map(drop),
         made.forward(&last(&f32_map([1, 3, 6, 5]))).map(drop),

@@ -1,5 +1,12 @@
-//! Finding the device. One binary serves machines with and without CUDA: nothing in it names `libtorch_cuda`, so
-//! the linker leaves that out, and it is opened here when a CUDA device is wanted.
+//! What a CUDA device does that tch has no call for: streams, graphs, memory that it reads by itself; and finding it.
+//!
+//! One binary serves machines with and without CUDA. Nothing in it names `libtorch_cuda`, so the linker leaves that out, and it
+//! is opened when a CUDA device is wanted; then the library of this room, which the program carries with it.
+
+pub mod graph;
+mod library;
+pub mod pinned;
+pub mod stream;
 
 use tch::{Cuda, Device as TorchDevice};
 
@@ -20,12 +27,12 @@ pub enum DeviceError {
 pub fn open(device: Device) -> Result<(TorchDevice, String), DeviceError> {
     match device {
         Device::Cpu => Ok(cpu()),
-        Device::Auto => match open_library() {
+        Device::Auto => match library::open_torch() {
             Ok(()) if Cuda::device_count() > 0 => Ok(cuda(0)),
             Ok(()) | Err(_) => Ok(cpu()),
         },
         Device::Cuda(index) => {
-            open_library().map_err(|cause| DeviceError::NoCudaLibrary { index, cause })?;
+            library::open_torch().map_err(|cause| DeviceError::NoCudaLibrary { index, cause })?;
             let found = Cuda::device_count();
             if i64::try_from(index).is_ok_and(|index| index < found) {
                 Ok(cuda(index))
@@ -72,19 +79,4 @@ pub fn free_memory(index: usize) -> Option<u64> {
         get_info(&raw mut free, &raw mut total)
     };
     (result == 0).then(|| u64::try_from(free).unwrap_or(u64::MAX))
-}
-
-#[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
-fn open_library() -> Result<(), String> {
-    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    // SAFETY: libtorch_cuda comes from the same libtorch that this binary is linked to; its initialisers register
-    // kernels and have no precondition. The handle is forgotten on purpose, so it is never unloaded.
-    let opened = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
-    match opened {
-        Ok(library) => {
-            let _: *mut std::ffi::c_void = library.into_raw();
-            Ok(())
-        }
-        Err(error) => Err(error.to_string()),
-    }
 }
