@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "clones.hpp"
+
 extern "C" {
 
 // One tensor of parameters, each array of `length` values.
@@ -41,12 +43,6 @@ std::vector<Chunk> chunks(const CsflowdVariable* variables, int64_t count) {
     }
     return all;
 }
-
-#if defined(__x86_64__)
-#define CSFLOWD_CLONES __attribute__((target_clones("avx512f", "avx2,fma", "default")))
-#else
-#define CSFLOWD_CLONES
-#endif
 
 // The same numbers as floats.
 struct Numbers {

@@ -6,7 +6,8 @@
 //! - whitening is one convolution with a bias, its outputs in the order that the first block wants;
 //! - the log-determinant is not computed;
 //! - permutations are the places where the next block finds its halves;
-//! - convolutions of a subnet that share an output are one, as far as they share a stride;
+//! - what a subnet hears of a coarser scale is computed there and then enlarged: see [`enlarged`](crate::cpu::enlarged);
+//! - convolutions that share an output add to it;
 //! - activations, and the sums of skips, are fused into the convolution before them.
 //!
 //! On the CPU convolutions are oneDNN's, on weights that are packed once for one picture and a number of threads: several

@@ -1,10 +1,13 @@
-//! The subnet of a coupling: gamma and the clamp's divisor folded, what comes from the same and the coarser scale in one
-//! convolution.
+//! The subnet of a coupling: gamma and the clamp's divisor folded. What comes from the coarser scale is computed there, by oneDNN,
+//! or in one convolution with what comes from the same scale, by libtorch.
 
 use tch::{Kind, TchError, Tensor};
 
 use crate::cpu::Activation;
-use crate::engine::fused::convolution::{Computing, Convolution, Folded, Geometry, Output};
+use crate::cpu::enlarged::Enlarged;
+use crate::engine::fused::convolution::{
+    Computing, Convolution, Folded, Geometry, Kernels, Output, POINTWISE,
+};
 use crate::engine::fused::parameters::Parameters;
 use crate::model::Scales;
 use crate::model::flow::FlowConfig;
@@ -19,11 +22,24 @@ pub(super) struct Subnet {
 #[derive(Debug)]
 struct Scale {
     hidden: Convolution,
-    /// Of this scale's hidden layer, and of the next coarser one's behind it if that is heard.
+    /// Of this scale's hidden layer.
     output: Convolution,
-    hears_coarser: bool,
+    /// What is heard of the next coarser scale.
+    coarser: Coarser,
     /// Of the next finer scale's hidden layer, added to the output.
     down: Option<Convolution>,
+}
+
+#[derive(Debug)]
+enum Coarser {
+    Nothing,
+    /// Its hidden layer, enlarged, stands behind this scale's, and the output is of both.
+    Behind,
+    /// What each tap says of its hidden layer, added to the output.
+    Taps {
+        each: Convolution,
+        enlarged: Enlarged,
+    },
 }
 
 /// A subnet as it is told to [`Subnet::new`].
@@ -56,11 +72,17 @@ impl Subnet {
         }
         let mut outputs = Vec::with_capacity(x.len());
         for (s, scale) in self.scales.iter().enumerate() {
-            let mut output = if scale.hears_coarser {
-                let coarser = twice_as_large(&hidden[s + 1])?;
-                scale.output.forward(&Tensor::f_cat(&[&hidden[s], &coarser], 1)?)?
-            } else {
-                scale.output.forward(&hidden[s])?
+            let mut output = match &scale.coarser {
+                Coarser::Nothing => scale.output.forward(&hidden[s])?,
+                Coarser::Behind => {
+                    let coarser = twice_as_large(&hidden[s + 1])?;
+                    scale.output.forward(&Tensor::f_cat(&[&hidden[s], &coarser], 1)?)?
+                }
+                Coarser::Taps { each, enlarged } => {
+                    let output = scale.output.forward(&hidden[s])?;
+                    enlarged.add(&each.forward(&hidden[s + 1])?, &output)?;
+                    output
+                }
             };
             if let Some(down) = &scale.down {
                 output = down.forward_onto(&hidden[s - 1], &output)?;
@@ -88,18 +110,25 @@ impl Plan<'_> {
         let size = ([1, input, height, width], *computing);
         let into_hidden = into_hidden.pack(by(1), Activation::LeakyRelu(SLOPE), size, Output::To(y))?;
 
-        let hears_coarser = cross_scale && s + 1 < shapes.len();
         let mut output: Folded = last(format!("conv_scale{s}_1"))?;
-        if hears_coarser {
-            output = output.plus(&last(format!("up_conv{}{s}", s + 1))?)?;
+        let mut coarser = Coarser::Nothing;
+        if cross_scale && s + 1 < shapes.len() {
+            let up = last(format!("up_conv{}{s}", s + 1))?;
+            if computing.kernels == Kernels::OneDnn {
+                // In f32, and once.
+                output.bias = output.bias.f_add(&up.bias)?;
+                coarser = self.taps(&up, shapes[s + 1])?;
+            } else {
+                output = output.plus(&up)?;
+                coarser = Coarser::Behind;
+            }
         }
-        let inputs = if hears_coarser { 2 * hidden } else { hidden };
+        let inputs = if matches!(coarser, Coarser::Behind) { 2 * hidden } else { hidden };
         let y = computing.map([1, 2 * changed, height, width], Kind::Float)?;
         let mut down = None;
         if cross_scale && s > 0 {
             let [_, height, width] = shapes[s - 1];
             let folded = last(format!("down_conv{}{s}", s - 1))?;
-            // In f32, and once.
             output.bias = output.bias.f_add(&folded.bias)?;
             let folded = Folded { bias: zeros(&folded.bias)?, ..folded };
             let size = ([1, hidden, height, width], *computing);
@@ -107,7 +136,19 @@ impl Plan<'_> {
         }
         let size = ([1, inputs, height, width], *computing);
         let output = output.pack(by(1), Activation::None, size, Output::To(y))?;
-        Ok(Scale { hidden: into_hidden, output, hears_coarser, down })
+        Ok(Scale { hidden: into_hidden, output, coarser, down })
+    }
+
+    /// What the taps of `up`, but for its bias, say of a hidden layer of this shape.
+    fn taps(&self, up: &Folded, [_, height, width]: [i64; 3]) -> Result<Coarser, TchError> {
+        let (channels, kernel) = (up.bias.size()[0], self.kernel);
+        let weight = Enlarged::taps(&up.weight)?;
+        let each =
+            Folded { bias: Tensor::f_zeros([weight.size()[0]], (Kind::Double, weight.device()))?, weight };
+        let y = self.computing.map([1, kernel * kernel * channels, height, width], Kind::Float)?;
+        let size = ([1, self.flow.hidden, height, width], self.computing);
+        let each = each.pack(POINTWISE, Activation::None, size, Output::To(y))?;
+        Ok(Coarser::Taps { each, enlarged: Enlarged { height, width, channels, kernel } })
     }
 
     /// What each output channel is multiplied by: the scale's gamma, and one by the clamp in the half that becomes the
