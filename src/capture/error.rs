@@ -47,3 +47,36 @@ pub enum CaptureError {
     #[error("no image (png, jpg, jpeg, bmp, tif, tiff) in folder {}", folder.display())]
     NoImages { folder: PathBuf },
 }
+
+impl CaptureError {
+    /// What an element says, and what helps if it says why the system has refused it.
+    pub(super) fn element(element: String, says: &str) -> Self {
+        let advice = if says.contains("Permission denied") {
+            "; `ls -l` shows the group that may use it: put csflowd's user there, by `usermod -aG GROUP USER` or \
+             SupplementaryGroups= in its unit, which also has to name the device in DeviceAllow="
+        } else if says.contains("Device or resource busy") {
+            "; another program has it, which `fuser -v` names"
+        } else {
+            ""
+        };
+        Self::Element { element, message: format!("{says}{advice}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_comes_with_what_helps() {
+        let told = |says: &str| CaptureError::element("v4l2src".to_owned(), says).to_string();
+        let says =
+            "Could not open device '/dev/video0' for reading and writing. (system error: Permission denied)";
+        let text = told(says);
+        assert!(text.starts_with(&format!("v4l2src: {says}; `ls -l` shows the group")), "{text}");
+        assert!(!text.contains("  ") && !text.contains('\n'), "{text}");
+        let says = "Call to S_FMT failed for NV12 @ 640x480: Device or resource busy";
+        assert_eq!(told(says), format!("v4l2src: {says}; another program has it, which `fuser -v` names"));
+        assert_eq!(told("Cannot identify device."), "v4l2src: Cannot identify device.");
+    }
+}

@@ -131,7 +131,7 @@ impl Pipeline {
                 message = format!("{message} ({})", details.join(" "));
             }
         }
-        Some(CaptureError::Element { element, message })
+        Some(CaptureError::element(element, &message))
     }
 }
 
