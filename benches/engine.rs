@@ -10,7 +10,8 @@
 use criterion::Criterion;
 use csflowd::clock::SystemClock;
 use csflowd::config::engine::{Device, Precision};
-use csflowd::engine::{Detector, Engine};
+use csflowd::engine::Engine;
+use csflowd::engine::detector::Detector;
 use csflowd::frame::{Picture, PixelFormat, Size};
 use csflowd::model::network::Network;
 use csflowd::model::preprocess::{self, Preprocess};

@@ -12,7 +12,8 @@ use rand_pcg::Pcg64;
 use serde::Serialize;
 
 use crate::clock::{Clock, Moment};
-use crate::engine::{Detector, EngineError};
+use crate::engine::EngineError;
+use crate::engine::detector::Detector;
 use crate::frame::{CameraId, CaptureClock, Picture, PixelFormat, Size, Trigger, TriggerKey};
 use crate::publish::payload::verdict;
 use crate::verdict::regions::{self, RegionRule};

@@ -3,6 +3,7 @@
 //! [`model`](crate::model) says what is computed; this room says on which device, and keeps what goes wrong there
 //! from looking like an answer.
 
+pub mod detector;
 pub mod extractor;
 pub mod fused;
 mod graphs;
@@ -15,14 +16,14 @@ pub mod threads;
 mod upload;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use tch::{Kind, TchError};
+use tch::TchError;
 
 use crate::clock::Clock;
 use crate::config::engine::{Device, Precision};
 use crate::cuda::stream::Stream;
 use crate::cuda::{self, DeviceError};
+use crate::engine::detector::{Batch, Detector};
 use crate::engine::precision::{Computed, PrecisionError};
 use crate::engine::runner::{EngineKind, Runner};
 use crate::engine::upload::Upload;
@@ -32,34 +33,14 @@ use crate::model::bundle::roi::RoiError;
 use crate::model::bundle::{Bundle, BundleError};
 use crate::model::network::Network;
 use crate::model::preprocess::{self, Preprocess};
-use crate::model::score::Reading;
 use crate::model::score::area::{Area, Grids};
 use crate::model::score::scorer::Scorer;
 use crate::model::weights::{self, Weights};
 use crate::roi::Roi;
 use crate::verdict::Judge;
-use crate::verdict::regions::AnomalyMap;
 
 /// The libtorch that this program is built for and runs with.
 pub const LIBTORCH: &str = "2.11.0";
-
-/// What the network says about one picture.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Measured {
-    /// Higher is more anomalous. May be not finite: the judge decides what becomes of that.
-    pub score: f64,
-    pub map: AnomalyMap,
-    /// Longer side of one network cell in pixels of the picture.
-    pub cell_px: f64,
-}
-
-/// What the network says about pictures judged together, in their order, and how long it took.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    pub measured: Vec<Measured>,
-    pub preprocess: Duration,
-    pub inference: Duration,
-}
 
 /// The network could not judge.
 #[derive(Debug, thiserror::Error)]
@@ -96,25 +77,6 @@ pub enum LoadError {
         "{file}: self-test on {device} failed: picture {index} scores {found}, expected {expected} within {tolerance}"
     )]
     SelfTest { file: PathBuf, device: String, index: usize, found: f64, expected: f64, tolerance: f64 },
-}
-
-/// Something that scores pictures. The engine is one; tests have scripted ones.
-pub trait Detector {
-    /// Judges `pictures` together; each may have its own size.
-    fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError>;
-
-    /// What counts of each picture from now on; None is all of it.
-    fn set_roi(&mut self, roi: Option<&Roi>) -> Result<(), EngineError>;
-
-    /// Judges one picture.
-    fn measure_one(&mut self, picture: Picture<'_>, clock: &dyn Clock) -> Result<Measured, EngineError> {
-        let batch = self.measure(&[picture], clock)?;
-        batch
-            .measured
-            .into_iter()
-            .next()
-            .ok_or_else(|| EngineError::Failed("the detector gave no answer".into()))
-    }
 }
 
 /// On what a bundle is put to work, and for whom.
@@ -344,6 +306,17 @@ impl Detector for Engine {
     }
 
     fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError> {
+        let mut batch = Batch::default();
+        self.measure_into(pictures, clock, &mut batch)?;
+        Ok(batch)
+    }
+
+    fn measure_into(
+        &mut self,
+        pictures: &[Picture<'_>],
+        clock: &dyn Clock,
+        batch: &mut Batch,
+    ) -> Result<(), EngineError> {
         if let Some(expected) = self.frame
             && let Some(found) = pictures.iter().map(|picture| picture.size).find(|&size| size != expected)
         {
@@ -362,33 +335,13 @@ impl Detector for Engine {
             };
             let prepared = clock.now();
             let reading = runner.read(&pixels, scorer)?;
-            let measured = measured(&reading, pictures, architecture.cells());
+            detector::measured(&reading, pictures, architecture.cells(), &mut batch.measured);
             let done = clock.now();
-            Ok(Batch { measured, preprocess: prepared.since(start), inference: done.since(prepared) })
+            batch.preprocess = prepared.since(start);
+            batch.inference = done.since(prepared);
+            Ok(())
         })
     }
-}
-
-/// Brings a reading to the CPU, which also waits for the device.
-fn measured(reading: &Reading, pictures: &[Picture<'_>], cells: i64) -> Vec<Measured> {
-    let scores = reading.scores.to_device(tch::Device::Cpu).to_kind(Kind::Double);
-    let maps = reading.maps.to_device(tch::Device::Cpu).contiguous();
-    let side = |dimension: usize| usize::try_from(maps.size()[dimension]).expect("a size");
-    let (height, width) = (side(1), side(2));
-    #[expect(clippy::cast_precision_loss, reason = "a few dozen cells")]
-    let cells = cells as f64;
-    (0_i64..)
-        .zip(pictures)
-        .map(|(index, picture)| {
-            let mut values = vec![0.0_f32; width * height];
-            maps.get(index).copy_data(&mut values, width * height);
-            Measured {
-                score: scores.double_value(&[index]),
-                map: AnomalyMap { width, height, values },
-                cell_px: f64::from(picture.size.width.max(picture.size.height)) / cells,
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

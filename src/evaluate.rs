@@ -27,7 +27,7 @@ use crate::calibrate::Calibration;
 use crate::clock::Clock;
 use crate::dataset::Labelled;
 use crate::dataset::groups::Groups;
-use crate::engine::Detector;
+use crate::engine::detector::Detector;
 use crate::evaluate::defects::Seen;
 use crate::evaluate::evaluation::Evaluation;
 use crate::evaluate::hardest::Hardest;

@@ -16,7 +16,8 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use crate::clock::Clock;
 use crate::config;
 use crate::config::product::Product;
-use crate::engine::{Detector, Engine, EngineError, How, LoadError, threads};
+use crate::engine::detector::Detector;
+use crate::engine::{Engine, EngineError, How, LoadError, threads};
 use crate::events::Events;
 use crate::frame::{Frame, Generation};
 use crate::health::{Active, Health};
@@ -40,6 +41,9 @@ const RETIRE_POLL: Duration = Duration::from_millis(20);
 
 /// When a signal stops the station, frames that wait are judged for so long; the rest is answered without.
 const LAST_LOOK: Duration = Duration::from_secs(1);
+
+/// No more frames are judged together, whatever is asked for.
+pub const MOST_TOGETHER: usize = 256;
 
 /// A model and the rules to judge by, made ready outside the thread that judges.
 pub struct Inspector {
@@ -191,6 +195,7 @@ fn judge_all(
     frames: &Receiver<Frame>,
     changes: &Receiver<Change>,
 ) -> Result<(), DeviceLost> {
+    let batch_max = batch_max.min(MOST_TOGETHER);
     let (health, clock) = (bench.context.health, bench.context.clock);
     let (mut changes, no_changes) = (changes, never());
     // A frame that is of another generation than the batch before it.

@@ -15,7 +15,7 @@ use anyhow::{Context, ensure};
 
 use crate::clock::Clock;
 use crate::dataset::repeats::Repeated;
-use crate::engine::Detector;
+use crate::engine::detector::Detector;
 use crate::frame::{Picture, PixelFormat};
 use crate::image_file;
 use crate::msa::agreement::{Agreement, Ratings};

@@ -1,6 +1,6 @@
 //! Loading: what is found again lets a bundle in, and nothing else does.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::*;
 use crate::clock::SystemClock;

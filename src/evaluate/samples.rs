@@ -9,7 +9,8 @@ use super::*;
 use crate::calibrate::evidence::Evidence;
 use crate::calibrate::{Shortfall, Target, calibrate};
 use crate::clock::Moment;
-use crate::engine::{Batch, EngineError, Measured};
+use crate::engine::EngineError;
+use crate::engine::detector::{Batch, Measured};
 use crate::evaluate::record::{About, Record};
 
 /// Takes the first pixel for the score, and lights up on the right half as much. 250 stands for infinity, and

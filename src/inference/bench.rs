@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use crossbeam_channel::Sender;
 use tracing::{error, info, warn};
 
-use crate::engine::{EngineError, Measured};
+use crate::engine::EngineError;
+use crate::engine::detector::{Batch, Measured};
 use crate::frame::{Frame, Picture, PixelFormat, Size};
 use crate::health::Active;
 use crate::inference::crew::{Crew, OnDuty};
 use crate::inference::drift::Drifts;
 use crate::inference::rules::Rules;
 use crate::inference::unfit::Unfit;
-use crate::inference::{Change, Context, DeviceLost, Notice, Ready};
+use crate::inference::{Change, Context, DeviceLost, MOST_TOGETHER, Notice, Ready};
 use crate::ledger::Report;
 use crate::verdict::regions::{self, Regions};
 use crate::verdict::{Judgement, Outcome, Reason, Recipe, StageTimes};
@@ -25,6 +27,8 @@ pub struct Bench<'a> {
     crew: Crew,
     /// All of one generation.
     batch: Vec<Frame>,
+    /// What the network said of the last ones: its memory is used again.
+    measured: Batch,
     seen: u64,
     unfit: Unfit,
     drifts: Drifts,
@@ -41,7 +45,8 @@ impl<'a> Bench<'a> {
     pub fn new(context: Context<'a>) -> Self {
         Self {
             crew: Crew::default(),
-            batch: Vec::new(),
+            batch: Vec::with_capacity(MOST_TOGETHER),
+            measured: Batch::default(),
             seen: 0,
             unfit: Unfit::default(),
             drifts: Drifts::default(),
@@ -145,18 +150,19 @@ impl<'a> Bench<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let pictures: Vec<Picture<'_>> = self.batch.iter().map(|frame| frame.image.picture()).collect();
-        let result = network.measure(&pictures, clock);
+        let pictures: ArrayVec<Picture<'_>, MOST_TOGETHER> =
+            self.batch.iter().map(|frame| frame.image.picture()).collect();
+        let result = network.measure_into(&pictures, clock, &mut self.measured);
         drop(pictures);
-        let measured = match result {
-            Ok(measured) => measured,
-            Err(error) => return self.fail(error),
-        };
+        if let Err(error) = result {
+            return self.fail(error);
+        }
+        let measured = &self.measured;
         for ((frame, measured_frame), &brightness) in
-            self.batch.drain(..).zip(measured.measured).zip(brightness)
+            self.batch.drain(..).zip(&measured.measured).zip(brightness)
         {
             let start = clock.now();
-            let mut judgement = judgement(rules, &frame, &measured_frame);
+            let mut judgement = judgement(rules, &frame, measured_frame);
             if judgement.outcome == Outcome::Good {
                 let of = (&frame.trigger, generation);
                 self.drifts.count(of, (measured_frame.score, brightness), rules, &self.context);

@@ -11,7 +11,7 @@ use crate::appearance::limits::Own;
 use crate::calibrate::evidence::Evidence;
 use crate::calibrate::{Calibration, Shortfall, Target, calibrate};
 use crate::clock::Moment;
-use crate::engine::{Batch, Measured};
+use crate::engine::detector::{Batch, Measured};
 use crate::frame::{
     BufferPool, CameraId, CaptureClock, Image, Lease, Picture, PixelFormat, Size, Trigger, TriggerKey,
 };

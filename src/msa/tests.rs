@@ -5,7 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::clock::Moment;
-use crate::engine::{Batch, EngineError, Measured};
+use crate::engine::EngineError;
+use crate::engine::detector::{Batch, Measured};
 use crate::roi::Roi;
 use crate::verdict::Threshold;
 use crate::verdict::regions::AnomalyMap;

@@ -18,9 +18,11 @@ pub mod times;
 pub mod totals;
 pub mod verdict;
 
+use std::fmt::Write as _;
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use arrayvec::ArrayString;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
@@ -32,6 +34,9 @@ pub const MAX_TEXT: usize = 64;
 
 /// Sentences for people are at most this long on the wire.
 const MAX_SENTENCE: usize = 256;
+
+/// A number with all its digits and an exponent takes no more characters.
+const NUMBER: usize = 32;
 
 /// What every message of this run says about its origin.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +50,12 @@ pub struct Origin<'a> {
 }
 
 fn to_json(payload: &impl Serialize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(256);
+    to_json_of(256, payload)
+}
+
+/// One allocation if it takes no more than `expected` bytes.
+fn to_json_of(expected: usize, payload: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(expected);
     payload
         .serialize(&mut Serializer::with_formatter(&mut bytes, Ascii))
         .expect("a payload has no maps with odd keys, and a Vec takes every write");
@@ -96,7 +106,9 @@ fn text(text: &str) -> &str {
 
 /// `value` to so many significant digits; None when it is not finite, so that the key is left out.
 fn significant(value: f64, digits: usize) -> Option<f64> {
-    let rounded = format!("{value:.*e}", digits - 1).parse().ok()?;
+    let mut text = ArrayString::<NUMBER>::new();
+    write!(text, "{value:.*e}", digits - 1).ok()?;
+    let rounded = text.parse().ok()?;
     f64::is_finite(rounded).then_some(rounded)
 }
 

@@ -9,7 +9,8 @@ use tch::Tensor;
 
 use crate::calibrate::evidence::MadeOn;
 use crate::clock::Clock;
-use crate::engine::{Detector, Engine};
+use crate::engine::Engine;
+use crate::engine::detector::Detector;
 use crate::model::bundle::manifest::SelfTest;
 use crate::model::network::Network;
 use crate::model::preprocess;

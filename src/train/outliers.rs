@@ -7,7 +7,8 @@ use anyhow::Context;
 use image::RgbImage;
 
 use crate::clock::Clock;
-use crate::engine::{Detector, Engine};
+use crate::engine::Engine;
+use crate::engine::detector::Detector;
 use crate::inspect::overlay::{self, Names};
 use crate::model::score::scorer::Scorer;
 use crate::progress::say;

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::sync::atomic::AtomicBool;
 
 use crate::clock::Clock;
-use crate::engine::{Detector, Engine};
+use crate::engine::Engine;
+use crate::engine::detector::Detector;
 use crate::model::network::Network;
 use crate::model::preprocess::Preprocess;
 use crate::model::preset::Schedule;

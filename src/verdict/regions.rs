@@ -9,11 +9,19 @@ use crate::frame::Size;
 pub const MAX_REGIONS: usize = 16;
 
 /// An anomaly map over the whole frame: `values[row * width + column]`, higher is more anomalous.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnomalyMap {
     pub width: usize,
     pub height: usize,
     pub values: Vec<f32>,
+}
+
+impl AnomalyMap {
+    /// Makes room for other values.
+    pub fn resize(&mut self, width: usize, height: usize) {
+        self.values.resize(width * height, 0.0);
+        (self.width, self.height) = (width, height);
+    }
 }
 
 /// A connected defect area. Lengths in frame pixels, origin top left, x right, y down.

@@ -2,20 +2,28 @@
 //!
 //! Texts are cut, numbers rounded and regions at most 16, which keeps it below [`MAX_BYTES`] whatever happens.
 
+use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use arrayvec::ArrayString;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use ulid::Ulid;
+use ulid::{ULID_LEN, Ulid};
 
 use super::verdict::wire_number;
-use super::{Origin, VERSION, decimals, region, significant, text, times, to_json};
+use super::{Origin, VERSION, decimals, region, significant, text, times, to_json_of};
 use crate::frame::{CaptureClock, Size};
 use crate::verdict::{Outcome, Verdict};
 
 /// Many clients and brokers stop at 10 kB.
 pub const MAX_BYTES: usize = 8000;
+
+/// Hardly any record without regions is longer.
+const EXPECTED_BYTES: usize = 1280;
+
+/// `2025-10-09T08:53:20.146Z`, and room for a year of more digits.
+const TIME: usize = 32;
 
 /// Digits of a probability.
 const DIGITS: usize = 6;
@@ -30,7 +38,7 @@ pub struct Payload<'a> {
     v: u8,
     /// ULID.
     #[schemars(length(min = 26, max = 26))]
-    result_id: String,
+    result_id: ArrayString<ULID_LEN>,
     /// Names the run of the daemon.
     #[schemars(length(max = 64))]
     boot_id: &'a str,
@@ -80,9 +88,9 @@ pub struct Payload<'a> {
     /// Not sent at once: the broker was away, or the connection was lost before it acknowledged.
     replayed: bool,
     /// When the verdict was reached, RFC 3339, UTC.
-    creation_time: String,
+    creation_time: ArrayString<TIME>,
     /// When the frame was captured, RFC 3339, UTC.
-    capture_time: String,
+    capture_time: ArrayString<TIME>,
     /// What told the capture time. `camera`: its own clock, held by PTP. `reference`: a clock that came with the stream.
     /// `arrival`: when the frame reached csflowd.
     capture_time_source: &'static str,
@@ -123,7 +131,7 @@ struct Frame {
 
 /// The record of `verdict`, as it is sent the first time; `random` makes its id unique.
 pub fn encode(verdict: &Verdict, origin: &Origin<'_>, random: u128) -> Vec<u8> {
-    to_json(&Payload::new(verdict, origin, random))
+    to_json_of(EXPECTED_BYTES, &Payload::new(verdict, origin, random))
 }
 
 /// The same record, marked as one that did not go out at once.
@@ -188,13 +196,17 @@ impl<'a> Payload<'a> {
     }
 }
 
-fn result_id(created: SystemTime, random: u128) -> String {
+fn result_id(created: SystemTime, random: u128) -> ArrayString<ULID_LEN> {
     let since = created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ulid::from_parts(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), random).to_string()
+    let id = Ulid::from_parts(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), random);
+    ArrayString::from(id.array_to_str(&mut [0; ULID_LEN])).expect("of this length")
 }
 
-fn rfc3339(time: SystemTime) -> String {
-    format!("{:.3}", Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH))
+fn rfc3339(time: SystemTime) -> ArrayString<TIME> {
+    let mut text = ArrayString::new();
+    write!(text, "{:.3}", Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH))
+        .expect("years have four digits");
+    text
 }
 
 #[cfg(test)]
