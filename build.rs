@@ -17,7 +17,8 @@ fn main() {
 }
 
 fn build_cpu() {
-    let files = ["adam", "enlarged", "inference", "training"].map(|name| format!("src/cpu/{name}.cpp"));
+    let files =
+        ["adam", "enlarged", "inference", "resize", "training"].map(|name| format!("src/cpu/{name}.cpp"));
     assert!(
         cpp()
             // Roots are taken by many at once, for which nobody may ask whether one failed.

@@ -1,4 +1,4 @@
-//! What a CPU does faster than by libtorch: convolutions by oneDNN, and Adam in one pass.
+//! What a CPU does faster than by libtorch: convolutions by oneDNN, Adam in one pass, and the resize of a picture.
 //!
 //! libtorch has oneDNN's convolutions too, but looks each one up anew at every call, which for small maps costs more than it
 //! computes, and re-orders maps and weights around each. Here they are made once for maps of one size, with activations and
@@ -8,6 +8,7 @@ pub mod adam;
 pub mod enlarged;
 pub mod inference;
 pub mod map;
+pub mod resize;
 pub mod training;
 
 use tch::{Kind, TchError, Tensor};

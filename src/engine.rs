@@ -9,10 +9,12 @@ pub mod fused;
 mod graphs;
 pub mod guard;
 pub mod precision;
+mod resize;
 pub mod room;
 pub mod runner;
 mod self_test;
 pub mod threads;
+mod triangle;
 mod upload;
 
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ use crate::cuda::stream::Stream;
 use crate::cuda::{self, DeviceError};
 use crate::engine::detector::{Batch, Detector};
 use crate::engine::precision::{Computed, PrecisionError};
+use crate::engine::resize::Resizer;
 use crate::engine::runner::{EngineKind, Runner};
 use crate::engine::upload::Upload;
 use crate::frame::{Picture, Size};
@@ -32,7 +35,7 @@ use crate::model::architecture::Architecture;
 use crate::model::bundle::roi::RoiError;
 use crate::model::bundle::{Bundle, BundleError};
 use crate::model::network::Network;
-use crate::model::preprocess::{self, Preprocess};
+use crate::model::preprocess::Preprocess;
 use crate::model::score::area::{Area, Grids};
 use crate::model::score::scorer::Scorer;
 use crate::model::weights::{self, Weights};
@@ -100,6 +103,7 @@ pub struct Engine {
     scorer: Scorer,
     device: tch::Device,
     device_name: String,
+    resizer: Resizer,
     /// There on a CUDA device.
     cuda: Option<OnCuda>,
     precision: Computed,
@@ -187,6 +191,7 @@ impl Engine {
         Self {
             scorer: network.scorer.share(),
             runner: Runner::plain(network, preprocess),
+            resizer: Resizer::new(architecture.input_px),
             architecture,
             device,
             device_name,
@@ -322,7 +327,7 @@ impl Detector for Engine {
         {
             return Err(EngineError::WrongSize { found, expected });
         }
-        let Self { runner, scorer, architecture, cuda, device_name, .. } = self;
+        let Self { runner, scorer, architecture, resizer, cuda, device_name, .. } = self;
         let (upload, stream) = match cuda {
             Some(OnCuda { upload, stream, .. }) => (Some(upload), stream.as_ref()),
             None => (None, None),
@@ -331,7 +336,7 @@ impl Detector for Engine {
             let start = clock.now();
             let pixels = match upload {
                 Some(upload) => upload.pixels(pictures)?,
-                None => preprocess::resize_all(pictures, architecture.input_px),
+                None => resizer.pixels(pictures)?,
             };
             let prepared = clock.now();
             let reading = runner.read(&pixels, scorer)?;

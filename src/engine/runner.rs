@@ -116,7 +116,7 @@ impl Runner {
     fn latent_of(&self, input: &Tensor) -> Result<Scales, TchError> {
         match (&self.fused, &self.network) {
             (Some(fused), _) => fused.latent(input),
-            (None, Some(network)) => Ok(network.run(input)),
+            (None, Some(network)) => Ok(network.run(&input.f_contiguous()?)),
             (None, None) => unreachable!("one of the two is there"),
         }
     }

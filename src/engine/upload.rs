@@ -21,7 +21,7 @@ pub(super) struct Upload {
     /// One for each picture that is judged together with others: the device reads it while the next is on its way.
     places: Vec<Place>,
     /// By the side that they resize.
-    taps: HashMap<i64, Taps>,
+    taps: HashMap<u32, Taps>,
 }
 
 #[derive(Debug)]
@@ -57,8 +57,8 @@ impl Upload {
         let sent = self.place(index, pixels.len())?.fill(pixels)?;
         let sent = sent.f_to_device_(device, Kind::Uint8, true, true)?;
         let rows = sent.f_view([height, width, channels])?;
-        let rows = self.along(&rows, 1, width)?;
-        let square = self.along(&rows, 0, height)?;
+        let rows = self.along(&rows, 1, size.width)?;
+        let square = self.along(&rows, 0, size.height)?;
         let planes = square.f_permute([2, 0, 1])?.f_unsqueeze(0)?;
         match format {
             PixelFormat::Rgb8 => Ok(planes),
@@ -77,15 +77,18 @@ impl Upload {
     }
 
     /// One dimension of `side` pixels to that of the input.
-    fn along(&mut self, pixels: &Tensor, dimension: i64, side: i64) -> Result<Tensor, TchError> {
-        if side == self.side {
+    fn along(&mut self, pixels: &Tensor, dimension: i64, side: u32) -> Result<Tensor, TchError> {
+        if i64::from(side) == self.side {
             return Ok(pixels.shallow_clone());
         }
         if self.taps.len() >= MOST_SIDES {
             self.taps.clear();
         }
         if !self.taps.contains_key(&side) {
-            self.taps.insert(side, Taps::new(side, self.side, self.device)?);
+            self.taps.insert(
+                side,
+                Taps::new(side as usize, usize::try_from(self.side).expect("a size"), self.device)?,
+            );
         }
         self.taps[&side].apply(pixels, dimension)
     }

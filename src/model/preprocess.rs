@@ -69,15 +69,15 @@ impl Normaliser {
         self.mean.device()
     }
 
-    /// u8 `[B, 3, H, W]`, wherever it is, to normalised f32 `[B, 3, H, W]` on the device.
+    /// u8 `[B, 3, H, W]`, wherever it is, to normalised f32 `[B, 3, H, W]` on the device, laid out in the same way.
     pub fn apply(&self, pixels: &Tensor) -> Tensor {
-        (pixels.to_device(self.device()).to_kind(Kind::Float).contiguous() - &self.mean) / &self.std
+        (pixels.to_device(self.device()).to_kind(Kind::Float) - &self.mean) / &self.std
     }
 }
 
 /// u8 `[B, 3, H, W]` to normalised f32 `[B, 3, H, W]` on `device`.
 pub fn normalise(pixels: &Tensor, parameters: &Preprocess, device: Device) -> Tensor {
-    Normaliser::new(parameters, device).apply(pixels)
+    Normaliser::new(parameters, device).apply(pixels).contiguous()
 }
 
 /// Pictures of any sizes to `[B, 3, size, size]`, u8, on the CPU.
