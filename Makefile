@@ -5,6 +5,11 @@ WEIGHTS ?= lite0 lite1 lite2
 DATA ?=
 B5 ?=
 
+# These are about a GPU.
+ifneq (,$(filter bench-gpu train-gpu,$(MAKECMDGOALS)))
+override CUDA := 1
+endif
+
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/csflowd
 LIBTORCH ?= $(cache)/libtorch-2.11.0-$(if $(filter 1,$(CUDA)),cuda,cpu)/torch
 PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH):/usr/sbin:/sbin
@@ -47,12 +52,10 @@ fmt: ## format the code
 bench: setup ## run the benchmarks
 	cargo bench
 
-bench-gpu: ## compare an NVIDIA GPU with the CPU, and measure it (DATA=dir B5=file)
-	@$(MAKE) --no-print-directory build CUDA=1
+bench-gpu: build ## compare an NVIDIA GPU with the CPU, and measure it (DATA=dir B5=file)
 	@python3 scripts/bench_gpu.py
 
-train-gpu: ## train balanced and paper on an NVIDIA GPU, with reports (DATA=dir B5=file)
-	@$(MAKE) --no-print-directory build CUDA=1
+train-gpu: build ## train balanced and paper on an NVIDIA GPU, with reports (DATA=dir B5=file)
 	@scripts/train-gpu.sh
 
 clean: ## remove what was built; what set-up installed stays

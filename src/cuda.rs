@@ -8,9 +8,11 @@ mod library;
 pub mod pinned;
 pub mod stream;
 
-use tch::{Cuda, Device as TorchDevice};
+use tch::{Cuda, Device as TorchDevice, TchError};
 
 use crate::config::engine::Device;
+use crate::cuda::library::Functions;
+use crate::cxx;
 
 /// The configuration or the command line asks for a device that is not there.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,15 @@ fn cuda(index: usize) -> (TorchDevice, String) {
 /// Whether a CUDA error leaves the device unusable for this process.
 pub fn is_fatal(cause: &str) -> bool {
     !cause.contains("out of memory") && (cause.contains("CUDA error") || cause.contains("cuDNN error"))
+}
+
+/// Gives back to the devices what libtorch keeps of their memory to use again, once all that is under way is done. Not while
+/// somebody records.
+#[expect(unsafe_code, reason = "a call into C++")]
+pub fn empty_cache() -> Result<(), TchError> {
+    let functions = Functions::open()?;
+    // SAFETY: it writes to the error alone, and catches its exceptions.
+    cxx::run(|error| unsafe { (functions.empty_cache)(error) })
 }
 
 /// Bytes that are free on a CUDA device; None if it does not say. What libtorch keeps for itself to use again is not

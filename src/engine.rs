@@ -112,6 +112,9 @@ pub struct Engine {
     frame: Option<Size>,
 }
 
+/// More pictures together run call by call: what a call costs is little beside so many, and each number is recorded by itself.
+const MOST_RECORDED: usize = 8;
+
 /// What an engine has on a CUDA device.
 #[derive(Debug)]
 struct OnCuda {
@@ -207,7 +210,7 @@ impl Engine {
         if let Some(cuda) = &mut self.cuda
             && cuda.stream.is_some()
         {
-            cuda.together = together;
+            cuda.together = together.min(MOST_RECORDED);
         }
     }
 
@@ -228,9 +231,9 @@ impl Engine {
     /// On a CUDA device, what is done from now on; where that fails it is done call by call.
     fn record(&mut self) {
         let Some(OnCuda { together: most @ 1.., stream: Some(stream), .. }) = &self.cuda else { return };
-        if let Err(cause) = self.runner.record(stream, *most, self.architecture.input_px, &self.scorer) {
+        if let Err(cause) = self.runner.record(stream, *most, self.architecture.input_px) {
             let note = format!("no CUDA graphs: {cause}");
-            // Each precision and each ROI is recorded anew.
+            // Each precision is recorded anew.
             if !self.notes.contains(&note) {
                 self.notes.push(note);
             }
@@ -301,12 +304,8 @@ impl Detector for Engine {
         let score = self.scorer.scoring.score;
         let area = self.guarded(|| Ok(roi.map(|roi| Area::new(roi, &grids, score, device)).transpose()))?;
         let area = area.map_err(|refused| EngineError::Failed(format!("the ROI {refused}")))?;
-        let is_other = area.is_some() || self.frame.is_some();
         self.scorer.set_area(area);
         self.frame = roi.map(Roi::size);
-        if is_other {
-            self.record();
-        }
         Ok(())
     }
 
@@ -328,13 +327,13 @@ impl Detector for Engine {
             return Err(EngineError::WrongSize { found, expected });
         }
         let Self { runner, scorer, architecture, resizer, cuda, device_name, .. } = self;
-        let (upload, stream) = match cuda {
+        let (mut upload, stream) = match cuda {
             Some(OnCuda { upload, stream, .. }) => (Some(upload), stream.as_ref()),
             None => (None, None),
         };
-        guarded(device_name, stream, || {
+        let result = guarded(device_name, stream, || {
             let start = clock.now();
-            let pixels = match upload {
+            let pixels = match &mut upload {
                 Some(upload) => upload.pixels(pictures)?,
                 None => resizer.pixels(pictures)?,
             };
@@ -345,7 +344,11 @@ impl Detector for Engine {
             batch.preprocess = prepared.since(start);
             batch.inference = done.since(prepared);
             Ok(())
-        })
+        });
+        if let (Err(EngineError::DeviceLost { .. }), Some(upload)) = (&result, upload) {
+            upload.abandon();
+        }
+        result
     }
 }
 

@@ -36,12 +36,12 @@ impl Graph {
         work: impl FnOnce() -> Result<T, TchError>,
     ) -> Result<(Self, T), TchError> {
         let functions = Arc::clone(&stream.functions);
-        // SAFETY: it writes to the error alone, and catches its exceptions.
-        let made = make(|error| unsafe { (functions.graph)(error) })?;
-        let graph = Self { made, functions };
         let other = beside.map_or(ptr::null_mut(), |other| other.made.as_ptr());
-        // SAFETY: both graphs live; exceptions are caught.
-        run(|error| unsafe { (graph.functions.graph_begin)(graph.made.as_ptr(), other, error) })?;
+        // SAFETY: the other graph lives if there is one; exceptions are caught.
+        let made = make(|error| unsafe { (functions.graph)(other, error) })?;
+        let graph = Self { made, functions };
+        // SAFETY: the graph lives; exceptions are caught.
+        run(|error| unsafe { (graph.functions.graph_begin)(graph.made.as_ptr(), error) })?;
         let recording = Recording(Some(&graph));
         let result = work();
         let ended = recording.end();

@@ -1,10 +1,13 @@
-// What libtorch has for CUDA devices and tch has no binding for: streams of one's own, and graphs. A library of its own, which the
+// What libtorch has for CUDA devices and tch has no binding for: streams of one's own, graphs, memory given back. A library of its own, which the
 // program carries with it and opens once libtorch_cuda is there; called from the files beside it, and library.rs declares the same.
 
 #include <memory>
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/core/Event.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 
@@ -22,7 +25,34 @@ void wait(CUDAStream later, CUDAStream first) {
     event.block(later.unwrap());
 }
 
+// Does `work`, whatever becomes of it.
+template <class Work>
+void attempt(Work work) {
+    char error[csflowd::ERROR_BYTES];
+    guarded(error, [&] {
+        work();
+        return true;
+    });
+}
+
 }  // namespace
+
+// Not one of libtorch's own, of which it has 32 in turn: somebody else would record into it, or wait for it.
+struct CsflowdStream {
+    cudaStream_t made = nullptr;
+    c10::DeviceIndex device;
+
+    explicit CsflowdStream(c10::DeviceIndex device) : device(device) {
+        const c10::DeviceGuard guard(c10::Device(c10::DeviceType::CUDA, device));
+        int least = 0, greatest = 0;
+        C10_CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+        C10_CUDA_CHECK(cudaStreamCreateWithPriority(&made, cudaStreamNonBlocking, greatest));
+    }
+
+    ~CsflowdStream() { cudaStreamDestroy(made); }
+
+    CUDAStream stream() const { return c10::cuda::getStreamFromExternal(made, device); }
+};
 
 // What was a thread's before a stream was entered.
 struct CsflowdBefore {
@@ -30,26 +60,39 @@ struct CsflowdBefore {
     c10::DeviceIndex device;
 };
 
+struct CsflowdGraph {
+    at::cuda::CUDAGraph graph;
+    // Of its memory.
+    c10::MempoolId_t pool;
+    c10::DeviceIndex device = 0;
+
+    // libtorch leaves a recording that failed open in both of its allocators, where it would keep them from giving memory back.
+    void abandon() const {
+        attempt([&] {
+            c10::cuda::CUDACachingAllocator::endAllocateToPool(device, pool);
+            c10::cuda::CUDACachingAllocator::releasePool(device, pool);
+        });
+        attempt([&] { at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(pool); });
+    }
+};
+
 extern "C" {
 
 // One of the device's own, which goes before others.
-CUDAStream* csflowd_stream(int32_t device, char* error) {
-    return guarded(error, [&] {
-        const auto index = static_cast<c10::DeviceIndex>(device);
-        return new CUDAStream(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, index));
-    });
+CsflowdStream* csflowd_stream(int32_t device, char* error) {
+    return guarded(error, [&] { return new CsflowdStream(static_cast<c10::DeviceIndex>(device)); });
 }
 
-void csflowd_stream_free(CUDAStream* stream) { delete stream; }
+void csflowd_stream_free(CsflowdStream* stream) { delete stream; }
 
 // From here on the calling thread's work goes to this stream and its device.
-CsflowdBefore* csflowd_stream_enter(CUDAStream* stream, char* error) {
+CsflowdBefore* csflowd_stream_enter(CsflowdStream* stream, char* error) {
     return guarded(error, [&] {
-        const auto device = stream->device_index();
+        const auto device = stream->device;
         std::unique_ptr<CsflowdBefore> before(
             new CsflowdBefore{c10::cuda::getCurrentCUDAStream(device), c10::cuda::current_device()});
         c10::cuda::set_device(device);
-        c10::cuda::setCurrentCUDAStream(*stream);
+        c10::cuda::setCurrentCUDAStream(stream->stream());
         return before.release();
     });
 }
@@ -59,61 +102,73 @@ bool csflowd_stream_leave(CsflowdBefore* entered, char* error) {
     return guarded(error, [&] {
         const std::unique_ptr<CsflowdBefore> before(entered);
         c10::cuda::setCurrentCUDAStream(before->stream);
-        c10::cuda::set_device(before->device);
+        // A device that was not used yet stays so.
+        C10_CUDA_CHECK(c10::cuda::MaybeSetDevice(before->device));
         return true;
     });
 }
 
 // What comes into `stream` waits for what is in the thread's own by now.
-bool csflowd_stream_fork(CUDAStream* stream, char* error) {
+bool csflowd_stream_fork(CsflowdStream* stream, char* error) {
     return guarded(error, [&] {
-        wait(*stream, c10::cuda::getCurrentCUDAStream(stream->device_index()));
+        wait(stream->stream(), c10::cuda::getCurrentCUDAStream(stream->device));
         return true;
     });
 }
 
 // What comes into the thread's own waits for what is in `stream` by now.
-bool csflowd_stream_join(CUDAStream* stream, char* error) {
+bool csflowd_stream_join(CsflowdStream* stream, char* error) {
     return guarded(error, [&] {
-        wait(c10::cuda::getCurrentCUDAStream(stream->device_index()), *stream);
+        wait(c10::cuda::getCurrentCUDAStream(stream->device), stream->stream());
         return true;
     });
 }
 
-at::cuda::CUDAGraph* csflowd_graph(char* error) {
-    return guarded(error, [&] { return new at::cuda::CUDAGraph(); });
-}
-
-void csflowd_graph_free(at::cuda::CUDAGraph* graph) {
-    char error[csflowd::ERROR_BYTES];
-    // Its destructor throws if the device is lost.
-    guarded(error, [&] {
-        delete graph;
+// Waits for all that is under way, and gives back to the devices what libtorch keeps of their memory to use again.
+bool csflowd_empty_cache(char* error) {
+    return guarded(error, [&] {
+        c10::cuda::device_synchronize();
+        c10::cuda::CUDACachingAllocator::emptyCache();
         return true;
     });
 }
+
+// With `other` it uses the same memory: the two must not run at the same time.
+CsflowdGraph* csflowd_graph(CsflowdGraph* other, char* error) {
+    return guarded(error, [&] {
+        std::unique_ptr<CsflowdGraph> graph(new CsflowdGraph);
+        graph->pool = other ? other->pool : at::cuda::graph_pool_handle();
+        graph->device = c10::cuda::current_device();
+        return graph.release();
+    });
+}
+
+void csflowd_graph_free(CsflowdGraph* graph) { delete graph; }
 
 // Records what the calling thread's stream is given, without doing it, until `csflowd_graph_end`. Calls that other threads make
-// meanwhile do no harm. With `other` it uses the same memory: the two must not run at the same time.
-bool csflowd_graph_begin(at::cuda::CUDAGraph* graph, at::cuda::CUDAGraph* other, char* error) {
-    return guarded(error, [&] {
-        const auto pool = other ? other->pool() : c10::MempoolId_t{0, 0};
-        graph->capture_begin(pool, cudaStreamCaptureModeThreadLocal);
+// meanwhile do no harm.
+bool csflowd_graph_begin(CsflowdGraph* graph, char* error) {
+    const auto has_begun = guarded(error, [&] {
+        graph->graph.capture_begin(graph->pool, cudaStreamCaptureModeThreadLocal);
         return true;
     });
+    if (!has_begun) graph->abandon();
+    return has_begun;
 }
 
-bool csflowd_graph_end(at::cuda::CUDAGraph* graph, char* error) {
-    return guarded(error, [&] {
-        graph->capture_end();
+bool csflowd_graph_end(CsflowdGraph* graph, char* error) {
+    const auto has_ended = guarded(error, [&] {
+        graph->graph.capture_end();
         return true;
     });
+    if (!has_ended) graph->abandon();
+    return has_ended;
 }
 
 // Does what was recorded, in the calling thread's stream.
-bool csflowd_graph_replay(at::cuda::CUDAGraph* graph, char* error) {
+bool csflowd_graph_replay(CsflowdGraph* graph, char* error) {
     return guarded(error, [&] {
-        graph->replay();
+        graph->graph.replay();
         return true;
     });
 }

@@ -1,11 +1,12 @@
-//! The whole way from pixels to score and map on a CUDA device, recorded for each number of pictures: a thousand calls at the
-//! cost of one.
+//! The way from pixels to latent values on a CUDA device, recorded for each number of pictures: a thousand calls at the cost of
+//! one. What is said of them hangs on the ROI, which may change, and is a few calls more.
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::cuda::empty_cache;
 use crate::cuda::graph::Graph;
 use crate::cuda::stream::Stream;
-use crate::model::score::Reading;
+use crate::model::{Scales, share};
 
 /// Runs before what is recorded: libtorch chooses kernels and takes memory in the first.
 const WARM_UP: usize = 3;
@@ -22,7 +23,7 @@ struct Recorded {
     /// What it reads, `[B, 3, S, S]`, u8.
     pixels: Tensor,
     /// What it writes.
-    reading: Reading,
+    latent: Scales,
     graph: Graph,
 }
 
@@ -33,7 +34,7 @@ impl Graphs {
         most: usize,
         side: i64,
         device: Device,
-        work: impl Fn(&Tensor) -> Result<Reading, TchError>,
+        work: impl Fn(&Tensor) -> Result<Scales, TchError>,
     ) -> Result<Self, TchError> {
         let mut by_count: Vec<Recorded> = Vec::with_capacity(most);
         // The largest takes the memory that the others use.
@@ -44,9 +45,11 @@ impl Graphs {
             for _ in 0..WARM_UP {
                 work(&pixels)?;
             }
+            // What those took is no use to a recording, which has memory of its own.
+            empty_cache()?;
             let largest = by_count.first().map(|recorded| &recorded.graph);
-            let (graph, reading) = Graph::record(stream, largest, || work(&pixels))?;
-            by_count.push(Recorded { pixels, reading, graph });
+            let (graph, latent) = Graph::record(stream, largest, || work(&pixels))?;
+            by_count.push(Recorded { pixels, latent, graph });
         }
         by_count.reverse();
         Ok(Self { by_count })
@@ -57,11 +60,11 @@ impl Graphs {
         self.by_count.len()
     }
 
-    /// None for more pictures than were recorded. It stays until the next call.
+    /// None for more pictures than were recorded. They stay until the next call.
     ///
     /// # Shapes
     /// `[B, 3, S, S]`, u8, on the device.
-    pub(super) fn read(&self, pixels: &Tensor) -> Result<Option<Reading>, TchError> {
+    pub(super) fn latent(&self, pixels: &Tensor) -> Result<Option<Scales>, TchError> {
         let count = usize::try_from(pixels.size()[0]).unwrap_or(0);
         let Some(recorded) = count.checked_sub(1).and_then(|index| self.by_count.get(index)) else {
             return Ok(None);
@@ -69,7 +72,6 @@ impl Graphs {
         // Its own tensor is written to through another name of it.
         recorded.pixels.shallow_clone().f_copy_(pixels)?;
         recorded.graph.replay()?;
-        let Reading { scores, maps } = &recorded.reading;
-        Ok(Some(Reading { scores: scores.shallow_clone(), maps: maps.shallow_clone() }))
+        Ok(Some(share(&recorded.latent)))
     }
 }

@@ -26,7 +26,8 @@ pub enum Computed {
     F32,
     /// What a GPU multiplies in f32 is rounded to ten bits.
     Tf32,
-    /// The flow's convolutions, and the backbone where features are not whitened; the rest is in f32.
+    /// The flow's convolutions, and the backbone where features are not whitened; the rest is in f32, on a GPU the backbone as in
+    /// [`Self::Tf32`].
     Bf16,
     /// The same. What is beyond its largest number, 65504, makes a score that is none, which is never good.
     F16,

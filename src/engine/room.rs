@@ -24,7 +24,11 @@ pub fn check(bundle: &Path, device: Device) -> Result<(), LoadError> {
     let Ok(bytes) = fs::metadata(bundle).map(|found| found.len()) else { return Ok(()) };
     let (device, name) = cuda::open(device)?;
     let (copies, free) = match device {
-        tch::Device::Cuda(index) => (COPIES_ON_GPU, cuda::free_memory(index)),
+        tch::Device::Cuda(index) => {
+            // Where that cannot be, what libtorch keeps counts as taken.
+            drop(cuda::empty_cache());
+            (COPIES_ON_GPU, cuda::free_memory(index))
+        }
         _ => (COPIES_ON_CPU, free_memory()),
     };
     let needed = copies * bytes + WORKSPACE;

@@ -60,22 +60,14 @@ impl Runner {
         Ok(())
     }
 
-    /// From now on what is recorded of it in `stream`, for up to `most` pictures together, of `side` and with what `scorer`
-    /// says of them; until then, or if that fails, call by call.
-    pub(super) fn record(
-        &mut self,
-        stream: &Stream,
-        most: usize,
-        side: i64,
-        scorer: &Scorer,
-    ) -> Result<(), String> {
+    /// From now on what is recorded of it in `stream`, for up to `most` pictures together, of `side`; until then, or if that
+    /// fails, call by call.
+    pub(super) fn record(&mut self, stream: &Stream, most: usize, side: i64) -> Result<(), String> {
         self.graphs = None;
         let graphs = guard::catch_both(|| {
             let _guard = tch::no_grad_guard();
             let _entered = stream.enter()?;
-            Graphs::record(stream, most, side, self.normaliser.device(), |pixels| {
-                self.compute(pixels, scorer)
-            })
+            Graphs::record(stream, most, side, self.normaliser.device(), |pixels| self.latent(pixels))
         })?;
         self.graphs = Some(graphs);
         Ok(())
@@ -121,21 +113,17 @@ impl Runner {
         }
     }
 
-    /// Pictures to what `scorer` says of them, which is the one that it was recorded with. On a CPU the rewritten network
-    /// takes one after the other, so that no score hangs on its neighbours. What comes of it may be written over by the next.
+    /// Pictures to what `scorer` says of them. On a CPU the rewritten network takes one after the other, so that no score hangs
+    /// on its neighbours.
     ///
     /// # Shapes
     /// `[B, 3, S, S]`, u8.
     pub(super) fn read(&self, pixels: &Tensor, scorer: &Scorer) -> Result<Reading, TchError> {
         if let Some(graphs) = &self.graphs
-            && let Some(reading) = graphs.read(pixels)?
+            && let Some(latent) = graphs.latent(pixels)?
         {
-            return Ok(reading);
+            return Ok(scorer.read(&latent));
         }
-        self.compute(pixels, scorer)
-    }
-
-    fn compute(&self, pixels: &Tensor, scorer: &Scorer) -> Result<Reading, TchError> {
         let input = self.normaliser.apply(pixels);
         if self.fused.as_ref().is_none_or(Fused::takes_batches) {
             return Ok(scorer.read(&self.latent_of(&input)?));

@@ -49,6 +49,12 @@ impl Upload {
         Tensor::f_cat(&resized, 0)
     }
 
+    /// The device is lost. libtorch would ask it whether it is done with the pinned memory, and end the process by the answer before
+    /// what waits is answered for; the process ends soon by itself.
+    pub(super) fn abandon(&mut self) {
+        std::mem::take(&mut self.places).leak();
+    }
+
     fn one(&mut self, index: usize, picture: Picture<'_>) -> Result<Tensor, TchError> {
         let Picture { size, format, pixels } = picture;
         let (height, width) = (i64::from(size.height), i64::from(size.width));
