@@ -1,4 +1,5 @@
-//! From a frame in memory to the network's input.
+//! From a frame in memory to the network's input, as training has it; the daemon's resize, of the same integers, is the stage
+//! `preprocess` of `csflowd bench`.
 //!
 //! Two cores of a server with AVX2 and up, f32, libtorch's default threads. Expected: the resize of 1280x1024 reads
 //! 3.9 MB and makes about 10 million 8-bit products, 1 to 3 ms; a frame of the input's size is only normalised, 200 thousand
