@@ -9,6 +9,9 @@ use crate::mosquitto::subscriber::{Message, Subscriber};
 /// What the allocator may hold back.
 const SLACK_KB: u64 = 4096;
 
+/// A GigE camera that happens to be open has six more than one that is not.
+const SLACK_DESCRIPTORS: usize = 8;
+
 /// So many, or what `CSFLOWD_REBUILDS` says.
 fn rebuilds(usual: u64) -> u64 {
     std::env::var("CSFLOWD_REBUILDS").map_or(usual, |text| text.parse().unwrap())
@@ -56,7 +59,8 @@ fn check(pipeline: &str, section: &str, rebuilds: u64) {
     );
     daemon.stop();
     assert!(memory_after <= memory + SLACK_KB, "from {memory} to {memory_after} kB");
-    assert!(descriptors_after <= descriptors + 4, "from {descriptors} to {descriptors_after} descriptors");
+    let most = descriptors + SLACK_DESCRIPTORS;
+    assert!(descriptors_after <= most, "from {descriptors} to {descriptors_after} descriptors");
 }
 
 #[test]
