@@ -14,8 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PROGRAM = ROOT / "target/release/csflowd"
+from demo import PROGRAM, ROOT, heading
+
 WORK = ROOT / "target/bench-gpu"
 DEVICE = os.environ.get("DEVICE") or "cuda:0"
 IS_GPU = DEVICE != "cpu"
@@ -25,6 +25,7 @@ PRECISIONS = ["f32", "tf32", "bf16", "f16"] if IS_GPU else ["f32", "bf16"]
 # What counts as the same: the largest relative difference of a score, and of the AUROC.
 SAME_SCORE = {"f32": 1e-4, "tf32": 0.01, "bf16": 0.01, "f16": 0.01}
 SAME_AUROC = 0.001
+# The exit code of a precision that is refused.
 EX_CONFIG = 78
 
 
@@ -98,10 +99,6 @@ def speed():
                     latency = figures["latency_ms"]
                     print(f"| {preset} | {batch} | {figures['precision']} | {figures['engine']} | {latency['p50']:.2f} "
                           f"| {latency['p99']:.2f} | {figures['frames_per_s']:.0f} | {figures['load_s']:.1f} |", flush=True)
-
-
-def heading(text):
-    print(f"\n== {text}", flush=True)
 
 
 def csflowd(*arguments, may_end_with=0, **options):

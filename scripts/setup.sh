@@ -155,6 +155,20 @@ check_own_torch() {
     [[ $version == 2.11.* ]] || die "LIBTORCH is $1, which is version ${version:-unknown}, not 2.11"
 }
 
+# pip_install [OPTIONS] WHEEL...: unpacks wheels into $part/site.
+pip_install() {
+    local python
+    python=$(python_with_pip) || exit 1
+    rm -rf "$part"
+    mkdir -p "$part/tmp"
+    : >"$log"
+    # pip unpacks in TMPDIR: beside the target, the last step is a rename. Which Python is ours matters not,
+    # we want the libraries.
+    TMPDIR=$part/tmp PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 logged "$python" -m pip install \
+        --no-compile --no-cache-dir --disable-pip-version-check --only-binary=:all: --python-version 3.11 \
+        --target "$part/site" "$@"
+}
+
 install_torch() {
     local gigabytes=3
     [[ $form == cuda ]] && gigabytes=10
@@ -176,16 +190,8 @@ install_torch() {
     fi
     need_space "$cache" "$gigabytes" "libtorch ($form)"
     say "installing libtorch $torch_version ($form) into $home; this takes some minutes"
-    local python
-    python=$(python_with_pip)
-    rm -rf "$home" "$part"
-    mkdir -p "$part/tmp"
-    : >"$log"
-    # pip unpacks in TMPDIR: beside the target, the last step is a rename. Which Python is ours matters not,
-    # we want the libraries.
-    TMPDIR=$part/tmp PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 logged "$python" -m pip install \
-        --no-compile --no-cache-dir --disable-pip-version-check --only-binary=:all: --python-version 3.11 \
-        "${options[@]}" --target "$part/site" "${wheels[@]}" ||
+    rm -rf "$home"
+    pip_install "${options[@]}" "${wheels[@]}" ||
         die "libtorch could not be installed: $(reason) (see $log)"
     local lacking
     lacking=$(ldd "$part/site/torch/lib/libtorch_cpu.so" | awk '/not found/ { print $1 }')
@@ -199,14 +205,7 @@ install_torch() {
 install_cuda_headers() {
     local headers=$home/nvidia/cu13/include
     [[ -d $headers && ! -d $headers/crt ]] || return 0
-    local python
-    python=$(python_with_pip)
-    rm -rf "$part"
-    mkdir -p "$part/tmp"
-    : >"$log"
-    TMPDIR=$part/tmp PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 logged "$python" -m pip install \
-        --no-compile --no-cache-dir --disable-pip-version-check --only-binary=:all: --no-deps \
-        --target "$part/site" "nvidia-cuda-crt==13.0.*" ||
+    pip_install --no-deps "nvidia-cuda-crt==13.0.*" ||
         die "CUDA's headers could not be installed: $(reason) (see $log)"
     mv "$part/site/nvidia/cu13/include/crt" "$headers/crt"
     rm -rf "$part"

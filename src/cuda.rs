@@ -58,13 +58,13 @@ pub fn is_fatal(cause: &str) -> bool {
     !cause.contains("out of memory") && (cause.contains("CUDA error") || cause.contains("cuDNN error"))
 }
 
-/// Gives back to the devices what libtorch keeps of their memory to use again, once all that is under way is done. Not while
-/// somebody records.
+/// Gives back what libtorch keeps of memory to use again, once all that is under way on this device is done. Not while somebody
+/// records.
 #[expect(unsafe_code, reason = "a call into C++")]
-pub fn empty_cache() -> Result<(), TchError> {
-    let functions = Functions::open()?;
+pub fn empty_cache(index: usize) -> Result<(), TchError> {
+    let (functions, device) = (Functions::open()?, stream::number(index)?);
     // SAFETY: it writes to the error alone, and catches its exceptions.
-    cxx::run(|error| unsafe { (functions.empty_cache)(error) })
+    cxx::run(|error| unsafe { (functions.empty_cache)(device, error) })
 }
 
 /// Bytes that are free on a CUDA device; None if it does not say. What libtorch keeps for itself to use again is not

@@ -309,12 +309,6 @@ impl Detector for Engine {
         Ok(())
     }
 
-    fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError> {
-        let mut batch = Batch::default();
-        self.measure_into(pictures, clock, &mut batch)?;
-        Ok(batch)
-    }
-
     fn measure_into(
         &mut self,
         pictures: &[Picture<'_>],

@@ -74,12 +74,6 @@ impl Detector for Watching {
         Ok(())
     }
 
-    fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError> {
-        let mut batch = Batch::default();
-        self.measure_into(pictures, clock, &mut batch)?;
-        Ok(batch)
-    }
-
     fn measure_into(
         &mut self,
         pictures: &[Picture<'_>],

@@ -25,10 +25,10 @@ struct Recording<'a>(Option<&'a Graph>);
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Records what `work` gives to `stream`, which the thread has entered, without doing it. The work has been
-    /// done before in earnest, so that nothing is left to choose; it waits for nothing, and reads no number back. What
-    /// it makes lies in memory that belongs to the graph and, with `beside`, to that graph too: of these one runs at a time, and what it
-    /// made is read before the next does.
+    /// Records what `work` gives to `stream`, which the thread has entered, without doing it. The work has been done before in
+    /// earnest, so that nothing is left to choose; it waits for nothing, and reads no number back. What it makes lies in memory
+    /// that belongs to the graph and, with `beside`, to that graph too: of these one runs at a time, and what it made is read
+    /// before the next does.
     #[expect(unsafe_code, reason = "calls into C++")]
     pub fn record<T>(
         stream: &Stream,

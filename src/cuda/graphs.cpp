@@ -1,5 +1,6 @@
-// What libtorch has for CUDA devices and tch has no binding for: streams of one's own, graphs, memory given back. A library of its own, which the
-// program carries with it and opens once libtorch_cuda is there; called from the files beside it, and library.rs declares the same.
+// What libtorch has for CUDA devices and tch has no binding for: streams of one's own, graphs, memory given back. A library of its
+// own, which the program carries with it and opens once libtorch_cuda is there; called from the room's own files, of which
+// library.rs declares the same.
 
 #include <memory>
 
@@ -124,9 +125,10 @@ bool csflowd_stream_join(CsflowdStream* stream, char* error) {
     });
 }
 
-// Waits for all that is under way, and gives back to the devices what libtorch keeps of their memory to use again.
-bool csflowd_empty_cache(char* error) {
+// Waits for all that is under way on the device, and gives back what libtorch keeps of memory to use again.
+bool csflowd_empty_cache(int32_t device, char* error) {
     return guarded(error, [&] {
+        const c10::DeviceGuard guard(c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device)));
         c10::cuda::device_synchronize();
         c10::cuda::CUDACachingAllocator::emptyCache();
         return true;

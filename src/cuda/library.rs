@@ -25,7 +25,7 @@ pub(super) struct Functions {
     pub(super) stream_leave: unsafe extern "C" fn(entered: Made, error: Error) -> bool,
     pub(super) stream_fork: unsafe extern "C" fn(stream: Made, error: Error) -> bool,
     pub(super) stream_join: unsafe extern "C" fn(stream: Made, error: Error) -> bool,
-    pub(super) empty_cache: unsafe extern "C" fn(error: Error) -> bool,
+    pub(super) empty_cache: unsafe extern "C" fn(device: i32, error: Error) -> bool,
     pub(super) graph: unsafe extern "C" fn(other: Made, error: Error) -> Made,
     pub(super) graph_free: unsafe extern "C" fn(graph: Made),
     pub(super) graph_begin: unsafe extern "C" fn(graph: Made, error: Error) -> bool,

@@ -41,8 +41,7 @@ impl Stream {
     #[expect(unsafe_code, reason = "a call into C++")]
     pub fn new(device: usize) -> Result<Self, TchError> {
         let functions = Arc::new(Functions::open()?);
-        let device =
-            i32::try_from(device).map_err(|_| TchError::Torch(format!("device {device} is none")))?;
+        let device = number(device)?;
         // SAFETY: it writes to the error alone, and catches its exceptions.
         let made = make(|error| unsafe { (functions.stream)(device, error) })?;
         Ok(Self { made, functions })
@@ -76,6 +75,11 @@ impl Stream {
         // SAFETY: the stream lives; exceptions are caught.
         run(|error| unsafe { (self.functions.stream_join)(self.made.as_ptr(), error) })
     }
+}
+
+/// As C++ counts devices.
+pub(super) fn number(device: usize) -> Result<i32, TchError> {
+    i32::try_from(device).map_err(|_| TchError::Torch(format!("device {device} is none")))
 }
 
 impl Beside<'_> {

@@ -31,18 +31,19 @@ pub struct Batch {
 
 /// Something that scores pictures.
 pub trait Detector {
-    /// Judges `pictures` together; each may have its own size.
-    fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError>;
-
-    /// The same in place of what is in `batch`, whose memory is used again.
+    /// Judges `pictures` together, in place of what is in `batch`, whose memory is used again; each may have its own size.
     fn measure_into(
         &mut self,
         pictures: &[Picture<'_>],
         clock: &dyn Clock,
         batch: &mut Batch,
-    ) -> Result<(), EngineError> {
-        *batch = self.measure(pictures, clock)?;
-        Ok(())
+    ) -> Result<(), EngineError>;
+
+    /// The same in memory of its own.
+    fn measure(&mut self, pictures: &[Picture<'_>], clock: &dyn Clock) -> Result<Batch, EngineError> {
+        let mut batch = Batch::default();
+        self.measure_into(pictures, clock, &mut batch)?;
+        Ok(batch)
     }
 
     /// What counts of each picture from now on; None is all of it.

@@ -46,7 +46,9 @@ impl Graphs {
                 work(&pixels)?;
             }
             // What those took is no use to a recording, which has memory of its own.
-            empty_cache()?;
+            if let Device::Cuda(index) = device {
+                empty_cache(index)?;
+            }
             let largest = by_count.first().map(|recorded| &recorded.graph);
             let (graph, latent) = Graph::record(stream, largest, || work(&pixels))?;
             by_count.push(Recorded { pixels, latent, graph });

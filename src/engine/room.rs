@@ -26,7 +26,7 @@ pub fn check(bundle: &Path, device: Device) -> Result<(), LoadError> {
     let (copies, free) = match device {
         tch::Device::Cuda(index) => {
             // Where that cannot be, what libtorch keeps counts as taken.
-            drop(cuda::empty_cache());
+            drop(cuda::empty_cache(index));
             (COPIES_ON_GPU, cuda::free_memory(index))
         }
         _ => (COPIES_ON_CPU, free_memory()),

@@ -57,7 +57,12 @@ impl Detector for Scripted {
         }
     }
 
-    fn measure(&mut self, pictures: &[Picture<'_>], _: &dyn Clock) -> Result<Batch, EngineError> {
+    fn measure_into(
+        &mut self,
+        pictures: &[Picture<'_>],
+        _: &dyn Clock,
+        batch: &mut Batch,
+    ) -> Result<(), EngineError> {
         let pixels: Vec<u8> = pictures.iter().map(|picture| picture.pixels[0]).collect();
         if std::mem::replace(&mut self.is_warm, true) {
             self.batches.send(pixels.clone()).unwrap();
@@ -78,11 +83,12 @@ impl Detector for Scripted {
             let map = AnomalyMap { width: 2, height: 1, values: vec![f32::from(pixel), 0.0] };
             Measured { score, map, cell_px: 32.0 }
         };
-        Ok(Batch {
+        *batch = Batch {
             measured: pixels.into_iter().map(measured).collect(),
             preprocess: Duration::from_millis(2),
             inference: Duration::from_millis(3),
-        })
+        };
+        Ok(())
     }
 }
 

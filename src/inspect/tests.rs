@@ -23,7 +23,12 @@ impl Detector for Scripted {
         Ok(())
     }
 
-    fn measure(&mut self, pictures: &[Picture<'_>], _: &dyn Clock) -> Result<Batch, EngineError> {
+    fn measure_into(
+        &mut self,
+        pictures: &[Picture<'_>],
+        _: &dyn Clock,
+        batch: &mut Batch,
+    ) -> Result<(), EngineError> {
         let expected = Size { width: 80, height: 40 };
         if let Some(odd) = pictures.iter().find(|picture| picture.size != expected) {
             return Err(EngineError::WrongSize { found: odd.size, expected });
@@ -34,7 +39,9 @@ impl Detector for Scripted {
             let score = if grey == 250 { f64::INFINITY } else { f64::from(grey) };
             Measured { score, map, cell_px: 40.0 }
         });
-        Ok(Batch { measured: measured.collect(), preprocess: Duration::ZERO, inference: Duration::ZERO })
+        *batch =
+            Batch { measured: measured.collect(), preprocess: Duration::ZERO, inference: Duration::ZERO };
+        Ok(())
     }
 }
 

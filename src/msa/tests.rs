@@ -19,7 +19,12 @@ impl Detector for Script {
         Ok(())
     }
 
-    fn measure(&mut self, pictures: &[Picture<'_>], _: &dyn Clock) -> Result<Batch, EngineError> {
+    fn measure_into(
+        &mut self,
+        pictures: &[Picture<'_>],
+        _: &dyn Clock,
+        batch: &mut Batch,
+    ) -> Result<(), EngineError> {
         let measured = pictures
             .iter()
             .map(|picture| Measured {
@@ -28,7 +33,8 @@ impl Detector for Script {
                 cell_px: 1.0,
             })
             .collect();
-        Ok(Batch { measured, preprocess: Duration::ZERO, inference: Duration::ZERO })
+        *batch = Batch { measured, preprocess: Duration::ZERO, inference: Duration::ZERO };
+        Ok(())
     }
 }
 
