@@ -91,3 +91,10 @@ pub fn free_memory(index: usize) -> Option<u64> {
     };
     (result == 0).then(|| u64::try_from(free).unwrap_or(u64::MAX))
 }
+
+/// Where tests run what runs on any device: the CPU, and the first CUDA device if there is one.
+#[cfg(test)]
+pub(crate) fn devices() -> Vec<TorchDevice> {
+    let gpu = open(Device::Cuda(0)).map_err(|error| println!("skipped: {error}"));
+    [TorchDevice::Cpu].into_iter().chain(gpu.ok().map(|(device, _)| device)).collect()
+}

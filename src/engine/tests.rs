@@ -1,5 +1,7 @@
 //! Loading: what is found again lets a bundle in, and nothing else does.
 
+mod on_cuda;
+
 use tch::{Kind, Tensor};
 
 use super::*;

@@ -103,6 +103,7 @@ impl Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuda;
     use crate::frame::Size;
     use crate::model::preprocess;
 
@@ -119,16 +120,16 @@ mod tests {
     fn each_pixel_is_that_of_the_resize_on_the_cpu() {
         let sizes =
             [(200, 160), (128, 128), (128, 31), (33, 17), (1, 1), (1280, 1024), (129, 127), (64, 128)];
-        for side in [128, 96] {
-            let mut upload = Upload::new(Device::Cpu, side);
+        for (device, side) in cuda::devices().into_iter().flat_map(|device| [(device, 128), (device, 96)]) {
+            let mut upload = Upload::new(device, side);
             for format in [PixelFormat::Rgb8, PixelFormat::Bgr8, PixelFormat::Gray8] {
                 for (width, height) in sizes {
                     let size = Size { width, height };
                     let pixels = noise(size.pixels() * format.channels());
                     let picture = Picture { size, format, pixels: &pixels };
                     let expected = preprocess::resize(picture, side);
-                    let found = upload.pixels(&[picture]).unwrap();
-                    assert!(found.equal(&expected), "{format:?} {size} to {side}");
+                    let found = upload.pixels(&[picture]).unwrap().to_device(Device::Cpu);
+                    assert!(found.equal(&expected), "{device:?}, {format:?} {size} to {side}");
                 }
             }
         }
@@ -136,18 +137,21 @@ mod tests {
 
     #[test]
     fn pictures_of_different_sizes_go_together_and_again() {
-        let mut upload = Upload::new(Device::Cpu, 64);
         let pixels = noise(100 * 80 * 3);
         let of = |width, height| {
             let size = Size { width, height };
             Picture { size, format: PixelFormat::Rgb8, pixels: &pixels[..size.pixels() * 3] }
         };
-        for pictures in
-            [vec![of(100, 80), of(64, 64)], vec![of(20, 90)], vec![of(64, 64), of(100, 80), of(9, 9)]]
-        {
-            let found = upload.pixels(&pictures).unwrap();
-            let each: Vec<Tensor> = pictures.iter().map(|&picture| preprocess::resize(picture, 64)).collect();
-            assert!(found.equal(&Tensor::cat(&each, 0)));
+        for device in cuda::devices() {
+            let mut upload = Upload::new(device, 64);
+            for pictures in
+                [vec![of(100, 80), of(64, 64)], vec![of(20, 90)], vec![of(64, 64), of(100, 80), of(9, 9)]]
+            {
+                let found = upload.pixels(&pictures).unwrap().to_device(Device::Cpu);
+                let each: Vec<Tensor> =
+                    pictures.iter().map(|&picture| preprocess::resize(picture, 64)).collect();
+                assert!(found.equal(&Tensor::cat(&each, 0)), "{device:?}");
+            }
         }
     }
 }

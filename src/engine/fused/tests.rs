@@ -5,6 +5,7 @@ use rand_pcg::Pcg64;
 use tch::{Device, Kind, Tensor};
 
 use super::*;
+use crate::cuda;
 use crate::model::architecture::Architecture;
 use crate::model::backbone::BackboneKind;
 use crate::model::flow::FlowConfig;
@@ -26,7 +27,11 @@ fn architecture(backbone: BackboneKind, features: Features, scales: usize) -> Ar
 
 /// Random parameters under which values keep their scale on the way through.
 fn network(architecture: &Architecture, seed: u64) -> Network {
-    let mut network = Network::new(architecture, draw_permutations(architecture, seed), Device::Cpu);
+    network_on(Device::Cpu, architecture, seed)
+}
+
+fn network_on(device: Device, architecture: &Architecture, seed: u64) -> Network {
+    let mut network = Network::new(architecture, draw_permutations(architecture, seed), device);
     let mut rng = Pcg64::seed_from_u64(seed);
     let stores = [network.backbone_store.variables(), network.flow_store.variables()];
     let mut variables: Vec<_> = stores.into_iter().flatten().collect();
@@ -58,7 +63,7 @@ fn network(architecture: &Architecture, seed: u64) -> Network {
         let matrix = channels
             .iter()
             .map(|&c| random(&[c, c], -0.1, 0.1, &mut rng) + Tensor::eye(c, (Kind::Float, Device::Cpu)));
-        Whitening::new(mean, matrix.collect())
+        Whitening::new(mean, matrix.collect()).to_device(device)
     });
     network
 }
@@ -84,10 +89,13 @@ fn scores_by(
     scores_of(&fused, network, picture, tolerance)
 }
 
+/// `network` is on the CPU, the picture where the plan is.
 fn scores_of(fused: &Fused, network: &Network, picture: &Tensor, tolerance: f64) -> (f64, f64) {
     let _guard = tch::no_grad_guard();
-    let plain = network.read(picture);
-    let found = network.scorer.read(&fused.latent(picture).unwrap());
+    let plain = network.read(&picture.to_device(Device::Cpu));
+    let latent = fused.latent(picture).unwrap();
+    let latent: Scales = latent.iter().map(|scale| scale.to_device(Device::Cpu)).collect();
+    let found = network.scorer.read(&latent);
     assert_eq!(found.maps.size(), plain.maps.size());
     let difference = (&found.maps - &plain.maps).abs().max().double_value(&[]);
     let largest = plain.maps.max().double_value(&[]);
@@ -97,16 +105,24 @@ fn scores_of(fused: &Fused, network: &Network, picture: &Tensor, tolerance: f64)
 
 #[track_caller]
 fn assert_same(architecture: &Architecture) {
-    let network = network(architecture, 5);
-    for library in [Library::OneDnn, Library::Libtorch] {
-        let fused = Fused::by(library, &network, Computed::F32, 1).unwrap();
-        let (plain, fused) = scores_of(&fused, &network, &picture(architecture.input_px), ROUNDING);
-        assert!(plain.is_finite() && plain > 0.01, "{plain} says nothing");
-        let difference = (fused - plain).abs();
-        assert!(
-            difference <= ROUNDING * plain,
-            "{library:?}, {architecture:?}: plain {plain}, fused {fused}"
-        );
+    let cpu = network(architecture, 5);
+    let picture = picture(architecture.input_px);
+    for device in cuda::devices() {
+        let libraries: &[Library] = match device {
+            Device::Cpu => &[Library::OneDnn, Library::Libtorch],
+            _ => &[Library::Libtorch],
+        };
+        for &library in libraries {
+            let network = network_on(device, architecture, 5);
+            let fused = Fused::by(library, &network, Computed::F32, 1).unwrap();
+            let (plain, fused) = scores_of(&fused, &cpu, &picture.to_device(device), ROUNDING);
+            assert!(plain.is_finite() && plain > 0.01, "{plain} says nothing");
+            let difference = (fused - plain).abs();
+            assert!(
+                difference <= ROUNDING * plain,
+                "{device:?}, {library:?}, {architecture:?}: plain {plain}, fused {fused}"
+            );
+        }
     }
 }
 
@@ -210,20 +226,22 @@ fn a_picture_that_is_given_up_half_way_leaves_nothing_to_the_next() {
 
 #[test]
 fn in_coarser_precisions_scores_move_a_little() {
-    let all = [
-        (Library::OneDnn, Computed::Bf16, 0.05),
-        (Library::Libtorch, Computed::Bf16, 0.05),
-        (Library::Libtorch, Computed::F16, 0.01),
-    ];
-    for kind in [BackboneKind::EfficientnetLite0, BackboneKind::EfficientnetB5] {
-        let network = network(&architecture(kind, Features::Pyramid, 3), 8);
-        for (library, computed, most) in all {
+    let all = cuda::devices().into_iter().flat_map(|device| {
+        let by_onednn = (device == Device::Cpu).then_some((Library::OneDnn, Computed::Bf16, 0.05));
+        let by_libtorch =
+            [(Library::Libtorch, Computed::Bf16, 0.05), (Library::Libtorch, Computed::F16, 0.01)];
+        by_onednn.into_iter().chain(by_libtorch).map(move |one| (device, one))
+    });
+    for (device, (library, computed, most)) in all {
+        for kind in [BackboneKind::EfficientnetLite0, BackboneKind::EfficientnetB5] {
+            let architecture = architecture(kind, Features::Pyramid, 3);
+            let (cpu, network) = (network(&architecture, 8), network_on(device, &architecture, 8));
             let fused = Fused::by(library, &network, computed, 1).unwrap();
-            let (plain, fused) = scores_of(&fused, &network, &picture(128), most);
+            let (plain, fused) = scores_of(&fused, &cpu, &picture(128).to_device(device), most);
             let moved = (fused - plain).abs() / plain;
             assert!(
                 moved > 0.0 && moved < most,
-                "{kind:?} by {library:?}: plain {plain}, {computed:?} {fused}"
+                "{kind:?} by {library:?} on {device:?}: plain {plain}, {computed:?} {fused}"
             );
         }
     }
