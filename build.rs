@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 fn main() {
-    for watched in ["build.rs", "src/cpu", "src/cuda/graphs.cpp", "src/cxx"] {
+    for watched in ["build.rs", "src/cpu", "src/cuda", "src/cxx"] {
         println!("cargo::rerun-if-changed={watched}");
     }
     println!("cargo::rerun-if-env-changed=LIBTORCH");
@@ -13,6 +13,7 @@ fn main() {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{}/lib", libtorch.display());
     }
     build_cpu();
+    build_kernels();
     build_cuda(libtorch.as_deref());
 }
 
@@ -30,6 +31,20 @@ fn build_cpu() {
     );
     println!("cargo::rustc-link-lib=dnnl");
     println!("cargo::rustc-link-lib=gomp");
+}
+
+/// The kernels of CUDA devices, for the CPU.
+fn build_kernels() {
+    let elements = ["f32", "f16", "bf16"];
+    let all = elements.iter().zip(0..).flat_map(|element| [("trunk", element), ("flow", element)]);
+    for (room, (element, number)) in all.chain([("resize", (&elements[0], 0))]) {
+        cpp()
+            .flags(["-xc++", "-include", "src/cuda/kernels/common.cuh", "-fno-math-errno"])
+            .define("ELEMENT", number.to_string().as_str())
+            .define("ELEMENT_NAME", *element)
+            .file(format!("src/cuda/kernels/{room}.cu"))
+            .compile(&format!("csflowd_{room}_{element}"));
+    }
 }
 
 /// A library that the program opens by itself, since what it needs is not on every machine. It is built wherever CUDA's headers
@@ -54,7 +69,7 @@ fn build_cuda(libtorch: Option<&Path>) {
     };
     let mut compiler = cpp().pic(true).get_compiler().to_command();
     let compiler = compiler
-        .args(["-shared", "-fvisibility=default", "src/cuda/graphs.cpp", "-isystem"])
+        .args(["-shared", "-fvisibility=default", "src/cuda/graphs.cpp", "src/cuda/kernels.cpp", "-isystem"])
         .arg(libtorch.join("include"))
         .arg("-isystem")
         .arg(headers)

@@ -1,18 +1,38 @@
-//! What a CUDA device does that tch has no call for: streams, graphs, memory that it reads by itself; and finding it.
+//! What a CUDA device does that tch has no call for: streams, graphs, memory that it reads by itself, kernels of our own; and
+//! finding it.
 //!
 //! One binary serves machines with and without CUDA. Nothing in it names `libtorch_cuda`, so the linker leaves that out, and it
 //! is opened when a CUDA device is wanted; then the library of this room, which the program carries with it.
 
+mod compiler;
 pub mod graph;
+pub mod kernels;
 mod library;
 pub mod pinned;
 pub mod stream;
+
+use std::sync::Arc;
 
 use tch::{Cuda, Device as TorchDevice, TchError};
 
 use crate::config::engine::Device;
 use crate::cuda::library::Functions;
 use crate::cxx;
+
+/// A CUDA device, and the way to what csflowd has for it.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    functions: Arc<Functions>,
+    /// As C++ counts devices.
+    index: i32,
+}
+
+/// Where something runs.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Cpu,
+    Gpu(Gpu),
+}
 
 /// The configuration or the command line asks for a device that is not there.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +65,52 @@ pub fn open(device: Device) -> Result<(TorchDevice, String), DeviceError> {
     }
 }
 
+impl Gpu {
+    /// A device that [`open`] has found.
+    pub fn open(index: usize) -> Result<Self, TchError> {
+        let index = i32::try_from(index).map_err(|_| TchError::Torch(format!("device {index} is none")))?;
+        Ok(Self { functions: Arc::new(Functions::open()?), index })
+    }
+
+    /// Its compute capability: ten times the major number and the minor one.
+    #[expect(unsafe_code, reason = "a call into C++")]
+    fn capability(&self) -> Result<i32, TchError> {
+        let mut found = 0;
+        // SAFETY: it writes to the error alone, and catches its exceptions.
+        cxx::run(|error| {
+            found = unsafe { (self.functions.capability)(self.index, error) };
+            found > 0
+        })?;
+        Ok(found)
+    }
+
+    /// Gives back what libtorch keeps of memory to use again, once all that is under way on this device is done. Not while
+    /// somebody records.
+    #[expect(unsafe_code, reason = "a call into C++")]
+    pub fn empty_cache(&self) -> Result<(), TchError> {
+        // SAFETY: it writes to the error alone, and catches its exceptions.
+        cxx::run(|error| unsafe { (self.functions.empty_cache)(self.index, error) })
+    }
+}
+
+impl Target {
+    /// The target that a device of libtorch is.
+    pub fn of(device: TorchDevice) -> Result<Self, TchError> {
+        match device {
+            TorchDevice::Cpu => Ok(Self::Cpu),
+            TorchDevice::Cuda(index) => Gpu::open(index).map(Self::Gpu),
+            other => Err(TchError::Torch(format!("{other:?} is neither a CPU nor a CUDA device"))),
+        }
+    }
+
+    pub fn device(&self) -> TorchDevice {
+        match self {
+            Self::Cpu => TorchDevice::Cpu,
+            Self::Gpu(gpu) => TorchDevice::Cuda(usize::try_from(gpu.index).unwrap_or(0)),
+        }
+    }
+}
+
 fn cpu() -> (TorchDevice, String) {
     (TorchDevice::Cpu, "cpu".to_owned())
 }
@@ -56,15 +122,6 @@ fn cuda(index: usize) -> (TorchDevice, String) {
 /// Whether a CUDA error leaves the device unusable for this process.
 pub fn is_fatal(cause: &str) -> bool {
     !cause.contains("out of memory") && (cause.contains("CUDA error") || cause.contains("cuDNN error"))
-}
-
-/// Gives back what libtorch keeps of memory to use again, once all that is under way on this device is done. Not while somebody
-/// records.
-#[expect(unsafe_code, reason = "a call into C++")]
-pub fn empty_cache(index: usize) -> Result<(), TchError> {
-    let (functions, device) = (Functions::open()?, stream::number(index)?);
-    // SAFETY: it writes to the error alone, and catches its exceptions.
-    cxx::run(|error| unsafe { (functions.empty_cache)(device, error) })
 }
 
 /// Bytes that are free on a CUDA device; None if it does not say. What libtorch keeps for itself to use again is not
@@ -92,9 +149,43 @@ pub fn free_memory(index: usize) -> Option<u64> {
     (result == 0).then(|| u64::try_from(free).unwrap_or(u64::MAX))
 }
 
-/// Where tests run what runs on any device: the CPU, and the first CUDA device if there is one.
 #[cfg(test)]
-pub(crate) fn devices() -> Vec<TorchDevice> {
-    let gpu = open(Device::Cuda(0)).map_err(|error| println!("skipped: {error}"));
-    [TorchDevice::Cpu].into_iter().chain(gpu.ok().map(|(device, _)| device)).collect()
+pub(crate) mod devices {
+    //! Where tests run what runs on any device.
+
+    use std::ops::Deref;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use super::*;
+
+    /// What draws random numbers on a device fails while somebody records there.
+    static DEVICE: Mutex<()> = Mutex::new(());
+
+    /// The CPU, and the first CUDA device if there is one; for one test at a time.
+    #[derive(Debug)]
+    pub(crate) struct Devices {
+        found: Vec<TorchDevice>,
+        _guard: Option<MutexGuard<'static, ()>>,
+    }
+
+    impl Deref for Devices {
+        type Target = [TorchDevice];
+
+        fn deref(&self) -> &[TorchDevice] {
+            &self.found
+        }
+    }
+
+    pub(crate) fn devices() -> Devices {
+        match open(Device::Cuda(0)) {
+            Ok((device, _)) => {
+                let guard = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
+                Devices { found: vec![TorchDevice::Cpu, device], _guard: Some(guard) }
+            }
+            Err(error) => {
+                println!("skipped: {error}");
+                Devices { found: vec![TorchDevice::Cpu], _guard: None }
+            }
+        }
+    }
 }

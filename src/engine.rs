@@ -24,7 +24,7 @@ use tch::TchError;
 use crate::clock::Clock;
 use crate::config::engine::{Device, Precision};
 use crate::cuda::stream::Stream;
-use crate::cuda::{self, DeviceError};
+use crate::cuda::{self, DeviceError, Gpu, Target};
 use crate::engine::detector::{Batch, Detector};
 use crate::engine::precision::{Computed, PrecisionError};
 use crate::engine::resize::Resizer;
@@ -112,17 +112,27 @@ pub struct Engine {
     frame: Option<Size>,
 }
 
-/// More pictures together run call by call: what a call costs is little beside so many, and each number is recorded by itself.
+/// More pictures go through in parts: each number is recorded by itself, which takes a second and memory.
 const MOST_RECORDED: usize = 8;
 
-/// What an engine has on a CUDA device.
+/// What an engine has on a CUDA device, if csflowd has a way to it.
 #[derive(Debug)]
 struct OnCuda {
     upload: Upload,
-    /// All its work goes there. None if csflowd has no way to streams.
-    stream: Option<Stream>,
+    /// All its work goes there.
+    stream: Stream,
     /// How many pictures may come together for what is recorded; 0 records nothing.
     together: usize,
+}
+
+impl OnCuda {
+    fn new(index: usize, side: i64) -> Result<Self, String> {
+        guard::catch_both(|| {
+            let gpu = Gpu::open(index)?;
+            let stream = Stream::new(&gpu)?;
+            Ok(Self { upload: Upload::new(Target::Gpu(gpu), side)?, stream, together: 0 })
+        })
+    }
 }
 
 impl Engine {
@@ -185,9 +195,8 @@ impl Engine {
         let mut notes = Vec::new();
         let cuda = match device {
             tch::Device::Cuda(index) => {
-                let stream = Stream::new(index);
-                let stream = stream.map_err(|error| notes.push(format!("no CUDA graphs: {error}"))).ok();
-                Some(OnCuda { upload: Upload::new(device, architecture.input_px), stream, together: 0 })
+                let made = OnCuda::new(index, architecture.input_px);
+                made.map_err(|error| notes.push(format!("no CUDA graphs, and the CPU resizes: {error}"))).ok()
             }
             _ => None,
         };
@@ -207,9 +216,7 @@ impl Engine {
 
     /// On a CUDA device what is done for up to so many pictures together will be recorded, if it can be.
     fn record_up_to(&mut self, together: usize) {
-        if let Some(cuda) = &mut self.cuda
-            && cuda.stream.is_some()
-        {
+        if let Some(cuda) = &mut self.cuda {
             cuda.together = together.min(MOST_RECORDED);
         }
     }
@@ -230,8 +237,9 @@ impl Engine {
 
     /// On a CUDA device, what is done from now on; where that fails it is done call by call.
     fn record(&mut self) {
-        let Some(OnCuda { together: most @ 1.., stream: Some(stream), .. }) = &self.cuda else { return };
-        if let Err(cause) = self.runner.record(stream, *most, self.architecture.input_px) {
+        let Some(OnCuda { together: most @ 1.., stream, .. }) = &self.cuda else { return };
+        let size = (*most, self.architecture.input_px);
+        if let Err(cause) = self.runner.record(stream, &self.scorer, size) {
             let note = format!("no CUDA graphs: {cause}");
             // Each precision is recorded anew.
             if !self.notes.contains(&note) {
@@ -273,7 +281,7 @@ impl Engine {
     }
 
     fn guarded<T>(&self, work: impl FnOnce() -> Result<T, TchError>) -> Result<T, EngineError> {
-        guarded(&self.device_name, self.cuda.as_ref().and_then(|cuda| cuda.stream.as_ref()), work)
+        guarded(&self.device_name, self.cuda.as_ref().map(|cuda| &cuda.stream), work)
     }
 }
 
@@ -322,10 +330,10 @@ impl Detector for Engine {
         }
         let Self { runner, scorer, architecture, resizer, cuda, device_name, .. } = self;
         let (mut upload, stream) = match cuda {
-            Some(OnCuda { upload, stream, .. }) => (Some(upload), stream.as_ref()),
+            Some(OnCuda { upload, stream, .. }) => (Some(upload), Some(&*stream)),
             None => (None, None),
         };
-        let result = guarded(device_name, stream, || {
+        guarded(device_name, stream, || {
             let start = clock.now();
             let pixels = match &mut upload {
                 Some(upload) => upload.pixels(pictures)?,
@@ -338,11 +346,7 @@ impl Detector for Engine {
             batch.preprocess = prepared.since(start);
             batch.inference = done.since(prepared);
             Ok(())
-        });
-        if let (Err(EngineError::DeviceLost { .. }), Some(upload)) = (&result, upload) {
-            upload.abandon();
-        }
-        result
+        })
     }
 }
 

@@ -35,7 +35,7 @@ impl Graph {
         beside: Option<&Self>,
         work: impl FnOnce() -> Result<T, TchError>,
     ) -> Result<(Self, T), TchError> {
-        let functions = Arc::clone(&stream.functions);
+        let functions = Arc::clone(&stream.gpu().functions);
         let other = beside.map_or(ptr::null_mut(), |other| other.made.as_ptr());
         // SAFETY: the other graph lives if there is one; exceptions are caught.
         let made = make(|error| unsafe { (functions.graph)(other, error) })?;

@@ -1,5 +1,5 @@
-//! The libraries that are opened when a CUDA device is wanted: libtorch's, and that of `graphs.cpp`, whose bytes are part of the
-//! program.
+//! The libraries that are opened when a CUDA device is wanted: libtorch's, and that of `graphs.cpp` and `kernels.cpp`, whose bytes
+//! are part of the program.
 
 use std::ffi::{c_char, c_void};
 use std::fs::File;
@@ -15,7 +15,7 @@ const OWN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/csflowd_cuda.so"));
 type Error = *mut c_char;
 type Made = *mut c_void;
 
-/// The functions of `graphs.cpp`, where each is told about, as long as this lives.
+/// The functions of `graphs.cpp` and `kernels.cpp`, where each is told about, as long as this lives.
 #[derive(Debug)]
 pub(super) struct Functions {
     _library: Library,
@@ -31,6 +31,20 @@ pub(super) struct Functions {
     pub(super) graph_begin: unsafe extern "C" fn(graph: Made, error: Error) -> bool,
     pub(super) graph_end: unsafe extern "C" fn(graph: Made, error: Error) -> bool,
     pub(super) graph_replay: unsafe extern "C" fn(graph: Made, error: Error) -> bool,
+    pub(super) capability: unsafe extern "C" fn(device: i32, error: Error) -> i32,
+    pub(super) kernels: unsafe extern "C" fn(code: *const c_void, error: Error) -> Made,
+    pub(super) kernels_free: unsafe extern "C" fn(kernels: Made),
+    pub(super) launch: unsafe extern "C" fn(
+        kernels: Made,
+        name: *const c_char,
+        grid: *const i32,
+        threads: i32,
+        argument: *const c_void,
+        device: i32,
+        error: Error,
+    ) -> bool,
+    pub(super) pinned: unsafe extern "C" fn(bytes: u64, error: Error) -> Made,
+    pub(super) pinned_free: unsafe extern "C" fn(made: Made),
 }
 
 /// libtorch's CUDA part. It stays open.
@@ -58,7 +72,7 @@ fn open_own() -> Result<Functions, String> {
     }
     let file = in_memory(OWN).map_err(|error| format!("no file in memory: {error}"))?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // SAFETY: these are the bytes that build.rs has made of graphs.cpp, which has no initialiser of its own.
+    // SAFETY: these are the bytes that build.rs has made of two files that have no initialiser of their own.
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) };
     let library = library.map_err(|error| error.to_string())?;
     found(library)
@@ -76,7 +90,7 @@ fn in_memory(bytes: &[u8]) -> std::io::Result<File> {
 fn found(library: Library) -> Result<Functions, String> {
     fn symbol<T: Copy>(library: &Library, name: &str) -> Result<T, String> {
         let name = format!("csflowd_{name}\0");
-        // SAFETY: the types in `Functions` are those in graphs.cpp.
+        // SAFETY: the types in `Functions` are those in graphs.cpp and kernels.cpp.
         unsafe { library.get::<T>(name.as_bytes()) }.map(|symbol| *symbol).map_err(|error| error.to_string())
     }
     Ok(Functions {
@@ -92,6 +106,12 @@ fn found(library: Library) -> Result<Functions, String> {
         graph_begin: symbol(&library, "graph_begin")?,
         graph_end: symbol(&library, "graph_end")?,
         graph_replay: symbol(&library, "graph_replay")?,
+        capability: symbol(&library, "capability")?,
+        kernels: symbol(&library, "kernels")?,
+        kernels_free: symbol(&library, "kernels_free")?,
+        launch: symbol(&library, "launch")?,
+        pinned: symbol(&library, "pinned")?,
+        pinned_free: symbol(&library, "pinned_free")?,
         _library: library,
     })
 }
@@ -103,6 +123,8 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::cuda::Gpu;
+    use crate::cuda::stream::Stream;
 
     /// The names that a library has or wants.
     fn names(library: &Path, which: &str) -> Vec<String> {
@@ -160,7 +182,7 @@ mod tests {
             }
         }
         // A device that is not there, or no library: an error, and no panic.
-        let error = crate::cuda::stream::Stream::new(63).unwrap_err();
+        let error = Gpu::open(63).and_then(|gpu| Stream::new(&gpu)).unwrap_err();
         assert!(!error.to_string().is_empty());
     }
 }

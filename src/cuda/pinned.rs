@@ -1,44 +1,84 @@
 //! Memory that a CUDA device reads by itself, without a copy of the system's in between.
 
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
 use tch::{Device, Kind, TchError, Tensor};
 
-/// So many bytes, locked in memory.
+use crate::cuda::{Gpu, Target};
+use crate::cxx::make;
+
+/// So many bytes, locked in memory for a GPU; for the CPU it is memory like any other.
 #[derive(Debug)]
-pub struct Pinned(Tensor);
+pub struct Pinned {
+    /// Lies in `_memory` if there is any.
+    bytes: Tensor,
+    _memory: Option<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    made: NonNull<c_void>,
+    gpu: Gpu,
+}
+
+// SAFETY: nothing in it hangs on the thread that made it.
+#[expect(unsafe_code, reason = "a pointer goes to the thread that uses it")]
+unsafe impl Send for Memory {}
 
 impl Pinned {
-    /// For `device`; for the CPU it is memory like any other.
-    pub fn new(bytes: usize, device: Device) -> Result<Self, TchError> {
-        let bytes = i64::try_from(bytes).map_err(|_| TchError::Shape(format!("{bytes} bytes")))?;
-        let plain = Tensor::f_zeros([bytes], (Kind::Uint8, Device::Cpu))?;
-        Ok(Self(if device.is_cuda() { plain.f_pin_memory(device)? } else { plain }))
+    #[expect(unsafe_code, reason = "a tensor in memory of our own")]
+    pub fn new(bytes: usize, target: &Target) -> Result<Self, TchError> {
+        let size = i64::try_from(bytes).map_err(|_| TchError::Shape(format!("{bytes} bytes")))?;
+        let Target::Gpu(gpu) = target else {
+            return Ok(Self { bytes: Tensor::f_zeros([size], (Kind::Uint8, Device::Cpu))?, _memory: None });
+        };
+        // SAFETY: it writes to the error alone, and catches its exceptions.
+        let made = make(|error| unsafe { (gpu.functions.pinned)(bytes as u64, error) })?;
+        let memory = Memory { made, gpu: gpu.clone() };
+        // SAFETY: so many bytes lie there, for as long as the tensor, which stays beside them.
+        let bytes =
+            unsafe { Tensor::f_from_blob(made.as_ptr().cast(), &[size], &[1], Kind::Uint8, Device::Cpu)? };
+        Ok(Self { bytes, _memory: Some(memory) })
     }
 
-    /// The bytes in place of what was there. The device has to be done with that.
+    /// The bytes in place of what was there, copied by all threads of the engine. The device has to be done with what was there.
     ///
     /// # Shapes
     /// `[n]` u8, on the CPU.
-    #[expect(unsafe_code, reason = "tch has no call that writes into a tensor")]
+    #[expect(unsafe_code, reason = "a tensor in memory of somebody else's")]
     pub fn fill(&mut self, bytes: &[u8]) -> Result<&Tensor, TchError> {
-        let size = self.0.size();
+        let size = self.bytes.size();
         if usize::try_from(size[0]) != Ok(bytes.len()) {
             return Err(TchError::Shape(format!("{} bytes for a place of {size:?}", bytes.len())));
         }
-        // SAFETY: the tensor was made here, dense, of u8 and of this size, and nobody else has a reference that writes.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.data_ptr().cast(), bytes.len()) };
-        Ok(&self.0)
+        // SAFETY: the bytes outlive the tensor, which is read from alone.
+        let from = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &size, &[1], Kind::Uint8, Device::Cpu)? };
+        self.bytes.f_copy_(&from)?;
+        Ok(&self.bytes)
+    }
+}
+
+impl Drop for Memory {
+    #[expect(unsafe_code, reason = "a call into C++")]
+    fn drop(&mut self) {
+        // SAFETY: it was made by the function's counterpart, and is freed once.
+        unsafe { (self.gpu.functions.pinned_free)(self.made.as_ptr()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuda;
 
     #[test]
     fn what_is_filled_in_is_there_and_the_size_is_kept() {
-        let mut pinned = Pinned::new(4, Device::Cpu).unwrap();
-        assert_eq!(Vec::<u8>::try_from(pinned.fill(&[1, 2, 3, 250]).unwrap()).unwrap(), [1, 2, 3, 250]);
-        assert_eq!(Vec::<u8>::try_from(pinned.fill(&[5, 6, 7, 8]).unwrap()).unwrap(), [5, 6, 7, 8]);
-        assert!(pinned.fill(&[1, 2, 3]).is_err());
+        for &device in cuda::devices::devices().iter() {
+            let mut pinned = Pinned::new(4, &Target::of(device).unwrap()).unwrap();
+            assert_eq!(Vec::<u8>::try_from(pinned.fill(&[1, 2, 3, 250]).unwrap()).unwrap(), [1, 2, 3, 250]);
+            assert_eq!(Vec::<u8>::try_from(pinned.fill(&[5, 6, 7, 8]).unwrap()).unwrap(), [5, 6, 7, 8]);
+            assert!(pinned.fill(&[1, 2, 3]).is_err());
+        }
     }
 }

@@ -3,18 +3,17 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use tch::TchError;
 
-use crate::cuda::library::Functions;
+use crate::cuda::Gpu;
 use crate::cxx::{make, run};
 
 /// A stream of the device's own, which goes before what others do there.
 #[derive(Debug)]
 pub struct Stream {
     made: NonNull<c_void>,
-    pub(super) functions: Arc<Functions>,
+    gpu: Gpu,
 }
 
 /// As long as it lives, what the thread does on the device goes into the stream.
@@ -37,20 +36,22 @@ pub struct Beside<'a>(Option<&'a Stream>);
 unsafe impl Send for Stream {}
 
 impl Stream {
-    /// On a device that [`open`](crate::cuda::open) has found.
     #[expect(unsafe_code, reason = "a call into C++")]
-    pub fn new(device: usize) -> Result<Self, TchError> {
-        let functions = Arc::new(Functions::open()?);
-        let device = number(device)?;
+    pub fn new(gpu: &Gpu) -> Result<Self, TchError> {
         // SAFETY: it writes to the error alone, and catches its exceptions.
-        let made = make(|error| unsafe { (functions.stream)(device, error) })?;
-        Ok(Self { made, functions })
+        let made = make(|error| unsafe { (gpu.functions.stream)(gpu.index, error) })?;
+        Ok(Self { made, gpu: gpu.clone() })
+    }
+
+    /// The device that it is of.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
     }
 
     #[expect(unsafe_code, reason = "a call into C++")]
     pub fn enter(&self) -> Result<Entered<'_>, TchError> {
         // SAFETY: the stream lives; exceptions are caught.
-        let before = make(|error| unsafe { (self.functions.stream_enter)(self.made.as_ptr(), error) })?;
+        let before = make(|error| unsafe { (self.gpu.functions.stream_enter)(self.made.as_ptr(), error) })?;
         Ok(Entered { before, stream: self, thread: PhantomData })
     }
 
@@ -59,7 +60,7 @@ impl Stream {
     #[expect(unsafe_code, reason = "a call into C++")]
     pub fn beside<T>(&self, work: impl FnOnce() -> Result<T, TchError>) -> Result<(Beside<'_>, T), TchError> {
         // SAFETY: the stream lives; exceptions are caught.
-        run(|error| unsafe { (self.functions.stream_fork)(self.made.as_ptr(), error) })?;
+        run(|error| unsafe { (self.gpu.functions.stream_fork)(self.made.as_ptr(), error) })?;
         // Joined also if the work fails: what is recorded has to come together again.
         let beside = Beside(Some(self));
         let made = {
@@ -73,13 +74,8 @@ impl Stream {
     #[expect(unsafe_code, reason = "a call into C++")]
     fn join(&self) -> Result<(), TchError> {
         // SAFETY: the stream lives; exceptions are caught.
-        run(|error| unsafe { (self.functions.stream_join)(self.made.as_ptr(), error) })
+        run(|error| unsafe { (self.gpu.functions.stream_join)(self.made.as_ptr(), error) })
     }
-}
-
-/// As C++ counts devices.
-pub(super) fn number(device: usize) -> Result<i32, TchError> {
-    i32::try_from(device).map_err(|_| TchError::Torch(format!("device {device} is none")))
 }
 
 impl Beside<'_> {
@@ -101,7 +97,8 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         // SAFETY: it was made by the function's counterpart on this thread, and is given back once. That a lost device cannot
         // be left does no harm: nothing more is done on it.
-        let left = run(|error| unsafe { (self.stream.functions.stream_leave)(self.before.as_ptr(), error) });
+        let left =
+            run(|error| unsafe { (self.stream.gpu.functions.stream_leave)(self.before.as_ptr(), error) });
         drop(left);
     }
 }
@@ -110,6 +107,6 @@ impl Drop for Stream {
     #[expect(unsafe_code, reason = "a call into C++")]
     fn drop(&mut self) {
         // SAFETY: it was made by the function's counterpart, and is freed once.
-        unsafe { (self.functions.stream_free)(self.made.as_ptr()) }
+        unsafe { (self.gpu.functions.stream_free)(self.made.as_ptr()) }
     }
 }

@@ -1,12 +1,12 @@
-//! The way from pixels to latent values on a CUDA device, recorded for each number of pictures: a thousand calls at the cost of
-//! one. What is said of them hangs on the ROI, which may change, and is a few calls more.
+//! The way from pixels to what is said of them on a CUDA device, recorded for each number of pictures: a thousand calls at the cost
+//! of one. Where an ROI says what counts, which may change, latent values are taken from there and the rest is a few calls more.
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::cuda::empty_cache;
 use crate::cuda::graph::Graph;
 use crate::cuda::stream::Stream;
-use crate::model::{Scales, share};
+use crate::model::Scales;
+use crate::model::score::Reading;
 
 /// Runs before what is recorded: libtorch chooses kernels and takes memory in the first.
 const WARM_UP: usize = 3;
@@ -22,9 +22,16 @@ pub(super) struct Graphs {
 struct Recorded {
     /// What it reads, `[B, 3, S, S]`, u8.
     pixels: Tensor,
-    /// What it writes.
-    latent: Scales,
+    written: Written,
     graph: Graph,
+}
+
+/// What a recording writes.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) latent: Scales,
+    /// Of the whole picture.
+    pub(super) reading: Reading,
 }
 
 impl Graphs {
@@ -34,7 +41,7 @@ impl Graphs {
         most: usize,
         side: i64,
         device: Device,
-        work: impl Fn(&Tensor) -> Result<Scales, TchError>,
+        work: impl Fn(&Tensor) -> Result<Written, TchError>,
     ) -> Result<Self, TchError> {
         let mut by_count: Vec<Recorded> = Vec::with_capacity(most);
         // The largest takes the memory that the others use.
@@ -46,12 +53,10 @@ impl Graphs {
                 work(&pixels)?;
             }
             // What those took is no use to a recording, which has memory of its own.
-            if let Device::Cuda(index) = device {
-                empty_cache(index)?;
-            }
+            stream.gpu().empty_cache()?;
             let largest = by_count.first().map(|recorded| &recorded.graph);
-            let (graph, latent) = Graph::record(stream, largest, || work(&pixels))?;
-            by_count.push(Recorded { pixels, latent, graph });
+            let (graph, written) = Graph::record(stream, largest, || work(&pixels))?;
+            by_count.push(Recorded { pixels, written, graph });
         }
         by_count.reverse();
         Ok(Self { by_count })
@@ -62,11 +67,11 @@ impl Graphs {
         self.by_count.len()
     }
 
-    /// None for more pictures than were recorded. They stay until the next call.
+    /// None for more pictures than were recorded. It stays until the next call.
     ///
     /// # Shapes
     /// `[B, 3, S, S]`, u8, on the device.
-    pub(super) fn latent(&self, pixels: &Tensor) -> Result<Option<Scales>, TchError> {
+    pub(super) fn written(&self, pixels: &Tensor) -> Result<Option<&Written>, TchError> {
         let count = usize::try_from(pixels.size()[0]).unwrap_or(0);
         let Some(recorded) = count.checked_sub(1).and_then(|index| self.by_count.get(index)) else {
             return Ok(None);
@@ -74,6 +79,6 @@ impl Graphs {
         // Its own tensor is written to through another name of it.
         recorded.pixels.shallow_clone().f_copy_(pixels)?;
         recorded.graph.replay()?;
-        Ok(Some(share(&recorded.latent)))
+        Ok(Some(&recorded.written))
     }
 }

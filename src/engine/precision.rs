@@ -24,10 +24,9 @@ const OF_GUARD_BAND: f64 = 0.5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Computed {
     F32,
-    /// What a GPU multiplies in f32 is rounded to ten bits.
+    /// What a GPU multiplies in the flow's convolutions is f32 rounded to ten bits.
     Tf32,
-    /// The flow's convolutions, and the backbone where features are not whitened; the rest is in f32, on a GPU the backbone as in
-    /// [`Self::Tf32`].
+    /// The flow's convolutions, and the backbone where features are not whitened; the rest is in f32.
     Bf16,
     /// The same. What is beyond its largest number, 65504, makes a score that is none, which is never good.
     F16,
@@ -79,12 +78,9 @@ impl Computed {
         }
     }
 
-    /// In what a backbone is whose features are whitened. On a CPU TF32 is f32.
-    pub(super) fn behind_whitening(self) -> Self {
-        match self {
-            Self::F32 => Self::F32,
-            Self::Tf32 | Self::Bf16 | Self::F16 => Self::Tf32,
-        }
+    /// In what the backbone is.
+    pub(super) fn of_backbone(self, is_whitened: bool) -> Self {
+        if is_whitened { Self::F32 } else { self }
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::config::engine::Device;
-use crate::cuda;
+use crate::cuda::{self, Gpu};
 use crate::engine::LoadError;
 
 /// A bundle's bytes are in memory as the file and as tensors while it is read. On the CPU they are then in the bundle and
@@ -26,7 +26,7 @@ pub fn check(bundle: &Path, device: Device) -> Result<(), LoadError> {
     let (copies, free) = match device {
         tch::Device::Cuda(index) => {
             // Where that cannot be, what libtorch keeps counts as taken.
-            drop(cuda::empty_cache(index));
+            drop(Gpu::open(index).and_then(|gpu| gpu.empty_cache()));
             (COPIES_ON_GPU, cuda::free_memory(index))
         }
         _ => (COPIES_ON_CPU, free_memory()),

@@ -5,7 +5,7 @@ use tch::{Device, TchError, Tensor};
 use crate::cpu;
 use crate::cuda::stream::Stream;
 use crate::engine::fused::Fused;
-use crate::engine::graphs::Graphs;
+use crate::engine::graphs::{Graphs, Written};
 use crate::engine::guard;
 use crate::engine::precision::Computed;
 use crate::model::Scales;
@@ -60,14 +60,24 @@ impl Runner {
         Ok(())
     }
 
-    /// From now on what is recorded of it in `stream`, for up to `most` pictures together, of `side`; until then, or if that
-    /// fails, call by call.
-    pub(super) fn record(&mut self, stream: &Stream, most: usize, side: i64) -> Result<(), String> {
+    /// From now on what is recorded of it in `stream`, and of `scorer`, for up to `most` pictures together, of `side`; until then,
+    /// or if that fails, call by call.
+    pub(super) fn record(
+        &mut self,
+        stream: &Stream,
+        scorer: &Scorer,
+        (most, side): (usize, i64),
+    ) -> Result<(), String> {
         self.graphs = None;
+        let work = |pixels: &Tensor| {
+            let latent = self.latent(pixels)?;
+            let reading = scorer.read_whole(&latent);
+            Ok(Written { latent, reading })
+        };
         let graphs = guard::catch_both(|| {
             let _guard = tch::no_grad_guard();
             let _entered = stream.enter()?;
-            Graphs::record(stream, most, side, self.normaliser.device(), |pixels| self.latent(pixels))
+            Graphs::record(stream, most, side, self.normaliser.device(), work)
         })?;
         self.graphs = Some(graphs);
         Ok(())
@@ -102,37 +112,46 @@ impl Runner {
     /// # Shapes
     /// `[B, 3, S, S]`, u8.
     pub(super) fn latent(&self, pixels: &Tensor) -> Result<Scales, TchError> {
-        self.latent_of(&self.normaliser.apply(pixels))
-    }
-
-    fn latent_of(&self, input: &Tensor) -> Result<Scales, TchError> {
+        let input = self.normaliser.apply(pixels);
         match (&self.fused, &self.network) {
-            (Some(fused), _) => fused.latent(input),
+            (Some(fused), _) => fused.latent(&input),
             (None, Some(network)) => Ok(network.run(&input.f_contiguous()?)),
             (None, None) => unreachable!("one of the two is there"),
         }
     }
 
     /// Pictures to what `scorer` says of them. On a CPU the rewritten network takes one after the other, so that no score hangs
-    /// on its neighbours.
+    /// on its neighbours. More than were recorded go through in parts: cuDNN would have to choose anew for another number, which
+    /// takes it a second.
     ///
     /// # Shapes
     /// `[B, 3, S, S]`, u8.
     pub(super) fn read(&self, pixels: &Tensor, scorer: &Scorer) -> Result<Reading, TchError> {
-        if let Some(graphs) = &self.graphs
-            && let Some(latent) = graphs.latent(pixels)?
-        {
-            return Ok(scorer.read(&latent));
+        let all = pixels.size()[0];
+        let at_once = match (&self.graphs, &self.fused) {
+            (Some(graphs), _) => i64::try_from(graphs.most()).unwrap_or(all),
+            (None, Some(fused)) if !fused.takes_batches() => 1,
+            (None, _) => all,
+        };
+        if all <= at_once {
+            return self.read_at_once(pixels, scorer);
         }
-        let input = self.normaliser.apply(pixels);
-        if self.fused.as_ref().is_none_or(Fused::takes_batches) {
-            return Ok(scorer.read(&self.latent_of(&input)?));
-        }
-        let each = |i| Ok::<_, TchError>(scorer.read(&self.latent_of(&input.f_narrow(0, i, 1)?)?));
-        let readings: Vec<Reading> = (0..input.size()[0]).map(each).collect::<Result<_, _>>()?;
+        let starts = (0..all).step_by(usize::try_from(at_once).unwrap_or(1));
+        let some = |start| self.read_at_once(&pixels.f_narrow(0, start, at_once.min(all - start))?, scorer);
+        let readings: Vec<Reading> = starts.map(some).collect::<Result<_, TchError>>()?;
         let together =
             |part: fn(&Reading) -> &Tensor| Tensor::f_cat(&readings.iter().map(part).collect::<Vec<_>>(), 0);
         Ok(Reading { scores: together(|one| &one.scores)?, maps: together(|one| &one.maps)? })
+    }
+
+    fn read_at_once(&self, pixels: &Tensor, scorer: &Scorer) -> Result<Reading, TchError> {
+        if let Some(graphs) = &self.graphs
+            && let Some(written) = graphs.written(pixels)?
+        {
+            let whole = &written.reading;
+            return Ok(if scorer.reads_whole() { whole.share() } else { scorer.read(&written.latent) });
+        }
+        Ok(scorer.read(&self.latent(pixels)?))
     }
 }
 

@@ -29,6 +29,14 @@ pub struct Reading {
     pub maps: Tensor,
 }
 
+impl Reading {
+    /// The same tensors.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self { scores: self.scores.shallow_clone(), maps: self.maps.shallow_clone() }
+    }
+}
+
 /// Mean of `z^2 / 2` over all scales, positions and channels, `[B]`: the likelihood without its determinant,
 /// as the research code scores (`evaluate.py`, `evaluate`). Reductions are in f32.
 pub fn mean_score(latent: &[Tensor]) -> Tensor {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tch::{TchError, Tensor, nn};
 
-use crate::engine::fused::convolution::{Folded, Norm};
+use crate::engine::fused::folded::{Folded, Norm};
 use crate::model::backbone::stages::NORM_EPSILON;
 
 #[derive(Debug)]

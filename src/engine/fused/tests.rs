@@ -6,8 +6,10 @@ use tch::{Device, Kind, Tensor};
 
 use super::*;
 use crate::cuda;
+use crate::engine::threads;
 use crate::model::architecture::Architecture;
 use crate::model::backbone::BackboneKind;
+use crate::model::features::Features;
 use crate::model::flow::FlowConfig;
 use crate::model::network::draw_permutations;
 use crate::model::preset::Preset;
@@ -16,7 +18,7 @@ use crate::model::whitening::Whitening;
 /// The largest difference of a score, relative to it, that rounding makes.
 const ROUNDING: f64 = 2e-5;
 
-fn architecture(backbone: BackboneKind, features: Features, scales: usize) -> Architecture {
+pub(super) fn architecture(backbone: BackboneKind, features: Features, scales: usize) -> Architecture {
     let lite = Preset::Lite.architecture();
     let channels = features.channels(backbone, scales);
     let flow = FlowConfig { channels, hidden: 6, kernels: vec![3, 5], ..lite.flow };
@@ -26,7 +28,7 @@ fn architecture(backbone: BackboneKind, features: Features, scales: usize) -> Ar
 }
 
 /// Random parameters under which values keep their scale on the way through.
-fn network(architecture: &Architecture, seed: u64) -> Network {
+pub(super) fn network(architecture: &Architecture, seed: u64) -> Network {
     network_on(Device::Cpu, architecture, seed)
 }
 
@@ -103,24 +105,30 @@ fn scores_of(fused: &Fused, network: &Network, picture: &Tensor, tolerance: f64)
     (plain.scores.double_value(&[0]), found.scores.double_value(&[0]))
 }
 
+/// The plan for the network's device; and for the CPU also what a CUDA device has.
+fn plans(network: &Network, computed: Computed) -> Vec<(&'static str, Fused)> {
+    let _guard = tch::no_grad_guard();
+    let device = || Fused(Where::Device(OnDevice::new(network, computed).unwrap()));
+    let mut plans = vec![("device", device())];
+    if network.device() == Device::Cpu && computed != Computed::F16 {
+        plans.push(("onednn", Fused::new(network, computed, 1).unwrap()));
+    }
+    plans
+}
+
 #[track_caller]
 fn assert_same(architecture: &Architecture) {
     let cpu = network(architecture, 5);
     let picture = picture(architecture.input_px);
-    for device in cuda::devices() {
-        let libraries: &[Library] = match device {
-            Device::Cpu => &[Library::OneDnn, Library::Libtorch],
-            _ => &[Library::Libtorch],
-        };
-        for &library in libraries {
-            let network = network_on(device, architecture, 5);
-            let fused = Fused::by(library, &network, Computed::F32, 1).unwrap();
+    for &device in cuda::devices::devices().iter() {
+        let network = network_on(device, architecture, 5);
+        for (name, fused) in plans(&network, Computed::F32) {
             let (plain, fused) = scores_of(&fused, &cpu, &picture.to_device(device), ROUNDING);
             assert!(plain.is_finite() && plain > 0.01, "{plain} says nothing");
             let difference = (fused - plain).abs();
             assert!(
                 difference <= ROUNDING * plain,
-                "{device:?}, {library:?}, {architecture:?}: plain {plain}, fused {fused}"
+                "{device:?}, {name}, {architecture:?}: plain {plain}, fused {fused}"
             );
         }
     }
@@ -187,17 +195,6 @@ fn any_number_of_threads_will_do() {
 }
 
 #[test]
-fn threads_are_shared_out_and_none_is_lost() {
-    for (threads, side, expected) in
-        [(1, 256, (1, 1, false)), (2, 256, (1, 1, true)), (2, 768, (2, 2, false)), (8, 768, (6, 2, true))]
-    {
-        let Shares { largest, others, at_once } = Shares::of(threads, 3, side, Kind::Float);
-        assert_eq!((largest, others, at_once), expected, "{threads} threads at {side} px");
-    }
-    assert_eq!(Shares::of(4, 1, 256, Kind::Float).largest, 4);
-}
-
-#[test]
 fn what_fails_in_a_smaller_picture_fails_the_whole_and_spoils_nothing_after_it() {
     let network = network(&architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 2), 10);
     let fused = Fused::new(&network, Computed::F32, 2).unwrap();
@@ -210,49 +207,31 @@ fn what_fails_in_a_smaller_picture_fails_the_whole_and_spoils_nothing_after_it()
 }
 
 #[test]
-fn a_picture_that_is_given_up_half_way_leaves_nothing_to_the_next() {
-    let architecture = architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 2);
-    let trunks = Trunks::new(&network(&architecture, 5), Computed::F32, 2).unwrap();
-    let Others::Aside(aside) = &trunks.others else { panic!("{:?}", trunks.others) };
-    let small =
-        |level: f64| channels_last(&Tensor::full([1, 3, 64, 64], level, (Kind::Float, Device::Cpu))).unwrap();
-    // The next picture writes over the maps.
-    let finished = |level: f64| aside.begin(&[small(level)]).finish().unwrap()[0].copy();
-    let expected = finished(1.0);
-    drop(aside.begin(&[small(0.2)]));
-    assert!(expected.equal(&finished(1.0)));
-    assert!(!expected.equal(&finished(0.2)), "the two pictures can be told apart");
-}
-
-#[test]
 fn in_coarser_precisions_scores_move_a_little() {
-    let all = cuda::devices().into_iter().flat_map(|device| {
-        let by_onednn = (device == Device::Cpu).then_some((Library::OneDnn, Computed::Bf16, 0.05));
-        let by_libtorch =
-            [(Library::Libtorch, Computed::Bf16, 0.05), (Library::Libtorch, Computed::F16, 0.01)];
-        by_onednn.into_iter().chain(by_libtorch).map(move |one| (device, one))
-    });
-    for (device, (library, computed, most)) in all {
+    for &device in cuda::devices::devices().iter() {
         for kind in [BackboneKind::EfficientnetLite0, BackboneKind::EfficientnetB5] {
-            let architecture = architecture(kind, Features::Pyramid, 3);
-            let (cpu, network) = (network(&architecture, 8), network_on(device, &architecture, 8));
-            let fused = Fused::by(library, &network, computed, 1).unwrap();
-            let (plain, fused) = scores_of(&fused, &cpu, &picture(128).to_device(device), most);
-            let moved = (fused - plain).abs() / plain;
-            assert!(
-                moved > 0.0 && moved < most,
-                "{kind:?} by {library:?} on {device:?}: plain {plain}, {computed:?} {fused}"
-            );
+            for (computed, most) in [(Computed::Bf16, 0.05), (Computed::F16, 0.01)] {
+                let architecture = architecture(kind, Features::Pyramid, 3);
+                let (cpu, network) = (network(&architecture, 8), network_on(device, &architecture, 8));
+                for (name, fused) in plans(&network, computed) {
+                    let (plain, fused) = scores_of(&fused, &cpu, &picture(128).to_device(device), most);
+                    let moved = (fused - plain).abs() / plain;
+                    assert!(
+                        moved > 0.0 && moved < most,
+                        "{kind:?} by {name} on {device:?}: plain {plain}, {computed:?} {fused}"
+                    );
+                }
+            }
         }
     }
 }
 
 #[test]
-fn libtorch_takes_pictures_together() {
+fn a_device_takes_pictures_together() {
     let _guard = tch::no_grad_guard();
     for features in Features::ALL {
         let network = network(&architecture(BackboneKind::EfficientnetLite0, features, 2), 11);
-        let fused = Fused::by(Library::Libtorch, &network, Computed::F32, 1).unwrap();
+        let (_, fused) = plans(&network, Computed::F32).remove(0);
         assert!(fused.takes_batches());
         let pictures = random(&[3, 3, 128, 128], -2.0, 2.0, &mut Pcg64::seed_from_u64(98));
         let together = network.scorer.read(&fused.latent(&pictures).unwrap()).scores;
@@ -271,13 +250,14 @@ fn libtorch_takes_pictures_together() {
 #[test]
 fn what_is_too_large_for_f16_is_no_number_and_so_never_good() {
     let _guard = tch::no_grad_guard();
-    let network = network(&architecture(BackboneKind::EfficientnetLite0, Features::Depths, 1), 12);
-    let flow = Flow::new(&network, Library::Libtorch.computing(Computed::F16)).unwrap();
-    let size: Vec<i64> = [1].into_iter().chain(network.architecture.shapes()[0]).collect();
+    let network = network(&architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 2), 12);
+    let (_, fused) = plans(&network, Computed::F16).remove(0);
     let score = |level: f64| {
-        let features = Tensor::full(&size, level, (Kind::Float, Device::Cpu));
-        network.scorer.read(&flow.forward(&[features]).unwrap()).scores.double_value(&[0])
+        let picture = Tensor::full([1, 3, 128, 128], level, (Kind::Float, Device::Cpu));
+        network.scorer.read(&fused.latent(&picture).unwrap()).scores.double_value(&[0])
     };
-    assert!(score(9.0).is_finite());
-    assert!(!score(9e4).is_finite(), "{}", score(9e4));
+    assert!(score(0.5).is_finite());
+    for level in [f64::NAN, f64::INFINITY] {
+        assert!(!score(level).is_finite(), "{}", score(level));
+    }
 }

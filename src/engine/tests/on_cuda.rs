@@ -1,17 +1,13 @@
 //! The same on a CUDA device, where there is one.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use super::*;
+use crate::cuda::devices::{Devices, devices};
 use crate::engine::detector::Measured;
 use crate::roi::Shapes;
 
-/// Recordings follow one another.
-static DEVICE: Mutex<()> = Mutex::new(());
-
 /// None without a device.
-fn device() -> Option<MutexGuard<'static, ()>> {
-    (cuda::devices().len() > 1).then(|| DEVICE.lock().unwrap_or_else(PoisonError::into_inner))
+fn device() -> Option<Devices> {
+    Some(devices()).filter(|devices| devices.len() > 1)
 }
 
 fn on(device: Device, precision: Precision, together: usize) -> Engine {

@@ -58,6 +58,11 @@ impl Scorer {
         if self.is_relative() && self.scoring.score != ScoreKind::Mean { 1.0 } else { 0.0 }
     }
 
+    /// Whether the whole picture counts.
+    pub fn reads_whole(&self) -> bool {
+        self.area.is_none()
+    }
+
     /// What counts from now on.
     pub fn set_area(&mut self, area: Option<Area>) {
         self.area = area;

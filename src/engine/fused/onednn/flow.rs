@@ -1,12 +1,14 @@
 //! The flow without its log-determinant: each half of the channels as a tensor of its own, permutations as the places
 //! from which the next block gathers its halves.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::Activation;
-use crate::engine::fused::convolution::{Computing, Convolution, Folded, Output, POINTWISE};
+use crate::cpu::{Activation, map};
+use crate::engine::fused::folded::POINTWISE;
+use crate::engine::fused::layers::{self, WhichSubnet};
+use crate::engine::fused::onednn::convolution::{Convolution, Output};
+use crate::engine::fused::onednn::subnet::Subnet;
 use crate::engine::fused::parameters::Parameters;
-use crate::engine::fused::subnet::{Plan, Subnet};
 use crate::model::Scales;
 use crate::model::architecture::Architecture;
 use crate::model::flow::FlowConfig;
@@ -48,38 +50,28 @@ struct Halves {
     second: Tensor,
 }
 
-/// The two halves of one scale, `[B, H, W, C / 2]`, contiguous, f32.
+/// The two halves of one scale, `[1, H, W, C / 2]`, contiguous, f32.
 struct Pair {
     first: Tensor,
     second: Tensor,
 }
 
 impl Flow {
-    /// Its convolutions by `computing`.
-    pub(super) fn new(network: &Network, computing: Computing) -> Result<Self, TchError> {
+    /// With the maps and weights of its convolutions in `element`.
+    pub(super) fn new(network: &Network, element: Kind) -> Result<Self, TchError> {
         let architecture = &network.architecture;
         let parameters = Parameters::of(&network.flow_store);
         let shapes = architecture.shapes();
         let mut blocks = Vec::with_capacity(network.permutations.len());
-        for (index, orders) in network.permutations.iter().enumerate() {
-            let kernel = architecture.flow.kernels[index];
-            let subnet = |name: &str, reads_first: bool| {
-                Subnet::new(&Plan {
-                    parameters: &parameters,
-                    path: format!("block.{index}.{name}"),
-                    flow: &architecture.flow,
-                    kernel,
-                    shapes: &shapes,
-                    reads_first,
-                    computing,
-                })
+        for (block, orders) in network.permutations.iter().enumerate() {
+            let subnet = |reads_first: bool| {
+                let layers = layers::subnet(&parameters, architecture, WhichSubnet { block, reads_first })?;
+                Subnet::new(layers, &shapes, element)
             };
-            let device = network.device();
-            let halves = orders.iter().map(|order| Halves::of(order, device)).collect();
-            blocks.push(Block { halves, s1: subnet("s1", true)?, s2: subnet("s2", false)? });
+            let halves = orders.iter().map(|order| Halves::of(order)).collect();
+            blocks.push(Block { halves, s1: subnet(true)?, s2: subnet(false)? });
         }
-        let entries =
-            (0..shapes.len()).map(|scale| Entry::new(network, scale, computing)).collect::<Result<_, _>>()?;
+        let entries = (0..shapes.len()).map(|scale| Entry::new(network, scale)).collect::<Result<_, _>>()?;
         Ok(Self { entries, blocks, exponent: architecture.flow.clamp * SOFT_CLAMP })
     }
 
@@ -94,7 +86,7 @@ impl Flow {
     /// Features to latent values, the channels of each scale in an order of no meaning.
     ///
     /// # Shapes
-    /// `[B, C_s, H_s, W_s]`, channels last, to the same in f32.
+    /// `[1, C_s, H_s, W_s]`, channels last, to the same in f32.
     pub(super) fn forward(&self, features: &[Tensor]) -> Result<Scales, TchError> {
         let mut pairs: Vec<Pair> = self
             .entries
@@ -139,24 +131,15 @@ impl Flow {
 }
 
 impl Entry {
-    fn new(network: &Network, scale: usize, computing: Computing) -> Result<Self, TchError> {
-        let order = &network.permutations[0][scale];
+    fn new(network: &Network, scale: usize) -> Result<Self, TchError> {
         let [channels, height, width] = network.architecture.shapes()[scale];
-        let whitening = match &network.whitening {
-            None => None,
-            Some(whitening) => {
-                let matrix = whitening.matrix[scale].f_to_kind(Kind::Double)?;
-                let mean = whitening.mean[scale].f_to_kind(Kind::Double)?;
-                let bias = matrix.f_matmul(&mean)?.f_neg()?;
-                let weight = matrix.f_view([channels, channels, 1, 1])?;
-                let order = Tensor::f_from_slice(order)?.f_to_device(network.device())?;
-                let folded = Folded { weight, bias }.reordered(&order)?;
-                let (size, computing) = ([1, channels, height, width], computing.exactly());
-                let y = computing.map(size, Kind::Float)?;
-                Some(folded.pack(POINTWISE, Activation::None, (size, computing), Output::To(y))?)
-            }
+        let size = [1, channels, height, width];
+        let pack = |folded| {
+            let y = Output::To(map::zeros(size, Kind::Float)?);
+            Convolution::new(&folded, POINTWISE, Activation::None, (size, Kind::Float), y)
         };
-        Ok(Self { whitening, halves: Halves::of(order, network.device()) })
+        let whitening = layers::whitening(network, scale)?.map(pack).transpose()?;
+        Ok(Self { whitening, halves: Halves::of(&network.permutations[0][scale]) })
     }
 
     fn enter(&self, features: &Tensor) -> Result<Pair, TchError> {
@@ -171,9 +154,9 @@ impl Entry {
 }
 
 impl Halves {
-    fn of(order: &[i64], device: Device) -> Self {
+    fn of(order: &[i64]) -> Self {
         let (first, second) = order.split_at(order.len() / 2);
-        let [first, second] = [first, second].map(|half| Tensor::from_slice(half).to_device(device));
+        let [first, second] = [first, second].map(Tensor::from_slice);
         Self { first, second }
     }
 
@@ -186,7 +169,7 @@ impl Halves {
     }
 
     /// # Shapes
-    /// `[B, H, W, C]`.
+    /// `[1, H, W, C]`.
     fn gather(&self, x: &Tensor) -> Result<Pair, TchError> {
         Ok(Pair { first: x.f_index_select(3, &self.first)?, second: x.f_index_select(3, &self.second)? })
     }

@@ -10,7 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tch::{TchError, Tensor};
 
-use crate::engine::fused::trunk::Trunk;
+use crate::engine::fused::onednn::trunk::Trunk;
 use crate::engine::{guard, threads};
 use crate::model::{Scales, share};
 

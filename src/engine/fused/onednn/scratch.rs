@@ -2,7 +2,6 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::engine::fused::convolution::{Computing, Kernels, Map};
 use crate::model::backbone::stages::{BlockShape, ConvShape};
 
 /// What a map is in its block. Two of the same role are never needed at once.
@@ -19,9 +18,8 @@ pub(super) enum Role {
 /// One place for each role, as large as its largest map.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    /// `[n]` each. None where libtorch finds places by itself.
-    places: Option<[Tensor; 3]>,
-    kind: Kind,
+    /// `[n]` each.
+    places: [Tensor; 3],
 }
 
 impl Scratch {
@@ -30,11 +28,8 @@ impl Scratch {
         stem: &ConvShape,
         stages: &[Vec<BlockShape>],
         side: i64,
-        Computing { kernels, kind }: Computing,
+        kind: Kind,
     ) -> Result<Self, TchError> {
-        if kernels != Kernels::OneDnn {
-            return Ok(Self { places: None, kind });
-        }
         let halved = |side: i64, stride: i64| (side + stride - 1) / stride;
         let mut side = halved(side, stem.stride);
         let mut sizes = [stem.output * side * side, 0, 0];
@@ -48,24 +43,19 @@ impl Scratch {
         }
         let place = |size: i64| Tensor::f_zeros([size], (kind, Device::Cpu));
         let [between, expanded, filtered] = sizes;
-        Ok(Self { places: Some([place(between)?, place(expanded)?, place(filtered)?]), kind })
+        Ok(Self { places: [place(between)?, place(expanded)?, place(filtered)?] })
     }
 
     /// `[1, channels, side, side]`, channels last, where the last one of this role was.
-    pub(super) fn map(&self, role: Role, channels: i64, side: i64) -> Result<Map, TchError> {
-        let lay = |places: &[Tensor; 3]| {
-            let place = places[role as usize].f_narrow(0, 0, channels * side * side)?;
-            place.f_view([1, side, side, channels])?.f_permute([0, 3, 1, 2])
-        };
-        Ok(Map::new(self.kind, self.places.as_ref().map(lay).transpose()?))
+    pub(super) fn map(&self, role: Role, channels: i64, side: i64) -> Result<Tensor, TchError> {
+        let place = self.places[role as usize].f_narrow(0, 0, channels * side * side)?;
+        place.f_view([1, side, side, channels])?.f_permute([0, 3, 1, 2])
     }
 
     /// The last map of this role stays as it is: those to come get another place.
     pub(super) fn keep(&mut self, role: Role) -> Result<(), TchError> {
-        if let Some(places) = &mut self.places {
-            let place = &mut places[role as usize];
-            *place = place.f_zeros_like()?;
-        }
+        let place = &mut self.places[role as usize];
+        *place = place.f_zeros_like()?;
         Ok(())
     }
 }

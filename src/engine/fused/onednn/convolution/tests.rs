@@ -1,4 +1,4 @@
-//! Each rewrite of a convolution against what it replaces.
+//! Packed convolutions, and each rewrite of their weights, against what they replace.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -6,6 +6,7 @@ use tch::Device;
 
 use super::*;
 use crate::cpu::map;
+use crate::engine::fused::folded::Norm;
 
 fn random(size: &[i64], seed: u64) -> Tensor {
     let mut rng = Pcg64::seed_from_u64(seed);
@@ -17,9 +18,6 @@ fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: i64, paddin
     x.conv2d(weight, bias, [stride, stride], [padding, padding], [1, 1], x.size()[1] / weight.size()[1])
 }
 
-/// By both libraries.
-const ALL: [Kernels; 2] = [Kernels::OneDnn, Kernels::Libtorch { tf32: false }];
-
 /// A convolution of `folded` as it is.
 fn packed(folded: &Folded, x: &Tensor, stride: i64, activation: Activation) -> Tensor {
     let (input, kernel) = (folded.weight.size()[1], folded.weight.size()[2]);
@@ -27,18 +25,13 @@ fn packed(folded: &Folded, x: &Tensor, stride: i64, activation: Activation) -> T
     run(folded, x, by, activation)
 }
 
-/// In f32, to a map of its own, by both libraries, which agree.
+/// In f32, to a map of its own.
 fn run(folded: &Folded, x: &Tensor, by: Geometry, activation: Activation) -> Tensor {
     let size: [i64; 4] = x.size().try_into().unwrap();
     let side = (size[2] + by.padding.0 + by.padding.1 - folded.weight.size()[2]) / by.stride + 1;
-    let [one, other] = ALL.map(|kernels| {
-        let computing = Computing { kernels, kind: Kind::Float };
-        let y = computing.map([size[0], folded.bias.size()[0], side, side], Kind::Float).unwrap();
-        let made = folded.pack(by, activation, (size, computing), Output::To(y)).unwrap();
-        made.forward(&map::channels_last(x).unwrap()).unwrap()
-    });
-    assert_close(&other, &one);
-    one
+    let y = map::zeros([size[0], folded.bias.size()[0], side, side], Kind::Float).unwrap();
+    let made = Convolution::new(folded, by, activation, (size, Kind::Float), Output::To(y)).unwrap();
+    made.forward(&map::channels_last(x).unwrap()).unwrap()
 }
 
 #[track_caller]
@@ -97,14 +90,12 @@ fn more_padding_may_lie_behind_as_tensorflow_has_it() {
 }
 
 #[test]
-fn two_convolutions_that_are_added_are_one() {
-    let (x, y) = (random(&[1, 3, 5, 5], 12), random(&[1, 2, 5, 5], 13));
-    let (of_x, of_y) = (random(&[4, 3, 3, 3], 14), random(&[4, 2, 3, 3], 15));
-    let (one, other) = (random(&[4], 16), random(&[4], 17));
-    let expected = plain(&x, &of_x, Some(&one), 1, 1) + plain(&y, &of_y, Some(&other), 1, 1);
-    let folded = |weight: &Tensor, bias: &Tensor| Folded::new(weight, Some(bias)).unwrap();
-    let both = folded(&of_x, &one).plus(&folded(&of_y, &other)).unwrap();
-    assert_close(&packed(&both, &Tensor::cat(&[x, y], 1), 1, Activation::None), &expected);
+fn a_constant_that_inputs_lack_is_in_the_bias() {
+    let (x, weight, bias) = (random(&[1, 3, 5, 5], 12), random(&[4, 3, 1, 1], 13), random(&[4], 14));
+    let constant = random(&[3], 15);
+    let expected = plain(&(&x + constant.view([1, 3, 1, 1])), &weight, Some(&bias), 1, 0);
+    let folded = Folded::new(&weight, Some(&bias)).unwrap().after(&constant.to_kind(Kind::Double)).unwrap();
+    assert_close(&packed(&folded, &x, 1, Activation::None), &expected);
 }
 
 #[test]
@@ -126,15 +117,12 @@ fn an_addend_is_added_in_place() {
         let expected = plain(&x, &weight, Some(&bias), 2, 1) + &sum;
         let folded = Folded::new(&weight, Some(&bias)).unwrap();
         let by = Geometry::centred(3, 2);
-        for kernels in ALL {
-            let y = map::channels_last(&sum.to_kind(kind)).unwrap().copy();
-            let (place, computing) = (Map::new(kind, Some(y.shallow_clone())), Computing { kernels, kind });
-            let size = ([1, 3, 6, 6], computing);
-            let made = folded.pack(by, Activation::None, size, Output::Onto(place)).unwrap();
-            let found = made.forward_onto(&map::channels_last(&x.to_kind(kind)).unwrap(), &y).unwrap();
-            let error = (found.to_kind(Kind::Float) - &expected).abs().max().double_value(&[]);
-            assert!(error < tolerance, "{kind:?} by {kernels:?}: {error} apart");
-        }
+        let y = map::channels_last(&sum.to_kind(kind)).unwrap().copy();
+        let place = Output::Onto(y.shallow_clone());
+        let made = Convolution::new(&folded, by, Activation::None, ([1, 3, 6, 6], kind), place).unwrap();
+        let found = made.forward_onto(&map::channels_last(&x.to_kind(kind)).unwrap(), &y).unwrap();
+        let error = (found.to_kind(Kind::Float) - &expected).abs().max().double_value(&[]);
+        assert!(error < tolerance, "{kind:?}: {error} apart");
     }
 }
 
@@ -143,9 +131,8 @@ fn what_does_not_fit_is_an_error_of_one_line() {
     let folded = Folded::new(&random(&[4, 3, 3, 3], 27), None).unwrap();
     let x = [1, 3, 6, 6];
     let pack = |y| {
-        let computing = Computing { kernels: Kernels::OneDnn, kind: Kind::Float };
-        let y = computing.map(y, Kind::Float).unwrap();
-        folded.pack(Geometry::centred(3, 1), Activation::None, (x, computing), Output::To(y))
+        let y = Output::To(map::zeros(y, Kind::Float).unwrap());
+        Convolution::new(&folded, Geometry::centred(3, 1), Activation::None, (x, Kind::Float), y)
     };
     let f32_map = |size: [i64; 4]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
     let last = |x: &Tensor| map::channels_last(x).unwrap();
