@@ -18,8 +18,8 @@ fn main() {
 }
 
 fn build_cpu() {
-    let files =
-        ["adam", "enlarged", "inference", "resize", "training"].map(|name| format!("src/cpu/{name}.cpp"));
+    let files = ["adam", "channels", "enlarged", "inference", "resize", "training"]
+        .map(|name| format!("src/cpu/{name}.cpp"));
     assert!(
         cpp()
             // Roots are taken by many at once, for which nobody may ask whether one failed.
@@ -59,7 +59,7 @@ fn build_cuda(libtorch: Option<&Path>) {
     let own = libtorch.join("include/c10/cuda/impl/cuda_cmake_macros.h");
     let Some(headers) = headers.iter().find(of_cuda).filter(|_| own.exists()) else {
         println!(
-            "cargo::warning=without CUDA's headers there will be no CUDA graphs; make setup fetches them"
+            "cargo::warning=without CUDA's headers a GPU will run the plain network alone, in f32; make setup fetches them"
         );
         // Until they are there.
         for headers in &headers {
@@ -77,7 +77,9 @@ fn build_cuda(libtorch: Option<&Path>) {
         .arg(&out);
     if !compiler.status().is_ok_and(|status| status.success()) {
         let headers = headers.display();
-        println!("cargo::warning=no CUDA graphs: src/cuda does not compile with the headers in {headers}");
+        println!(
+            "cargo::warning=a GPU will run the plain network alone: src/cuda does not compile with the headers in {headers}"
+        );
         fs::write(&out, []).expect("cargo's folder can be written");
     }
 }

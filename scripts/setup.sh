@@ -201,7 +201,7 @@ install_torch() {
     rm -rf "$part"
 }
 
-# What the headers beside libtorch include and no wheel of its brings: without them there are no CUDA graphs.
+# What the headers beside libtorch include and no wheel of its brings: without them a GPU runs the plain network alone.
 install_cuda_headers() {
     local headers=$home/nvidia/cu13/include
     [[ -d $headers && ! -d $headers/crt ]] || return 0

@@ -5,6 +5,7 @@
 //! sums fused. Each file of C++ beside is called by the module of its name alone, which makes that safe.
 
 pub mod adam;
+pub mod channels;
 pub mod enlarged;
 pub mod inference;
 pub mod map;

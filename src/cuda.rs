@@ -121,7 +121,8 @@ fn cuda(index: usize) -> (TorchDevice, String) {
 
 /// Whether a CUDA error leaves the device unusable for this process.
 pub fn is_fatal(cause: &str) -> bool {
-    !cause.contains("out of memory") && (cause.contains("CUDA error") || cause.contains("cuDNN error"))
+    let lacks_memory = cause.contains("out of memory") || cause.contains("ALLOC_FAILED");
+    !lacks_memory && (cause.contains("CUDA error") || cause.contains("cuDNN error"))
 }
 
 /// Bytes that are free on a CUDA device; None if it does not say. What libtorch keeps for itself to use again is not

@@ -196,7 +196,8 @@ impl Engine {
         let cuda = match device {
             tch::Device::Cuda(index) => {
                 let made = OnCuda::new(index, architecture.input_px);
-                made.map_err(|error| notes.push(format!("no CUDA graphs, and the CPU resizes: {error}"))).ok()
+                let lacking = |error| format!("the GPU runs the plain network, and the CPU resizes: {error}");
+                made.map_err(|error| notes.push(lacking(error))).ok()
             }
             _ => None,
         };
@@ -231,6 +232,12 @@ impl Engine {
             }
         }
         self.precision = computed;
+        if let Some(cuda) = &self.cuda {
+            // Weights are made in another stream than that which reads them: all of it is to be over.
+            let device = self.device_name.clone();
+            let failed = |error: TchError| LoadError::Failed { device, cause: error.to_string() };
+            cuda.stream.gpu().empty_cache().map_err(failed)?;
+        }
         self.record();
         Ok(())
     }

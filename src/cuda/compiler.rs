@@ -40,11 +40,11 @@ struct Compiling {
 
 /// Machine code for a device of this compute capability, ten times the major number and the minor one.
 pub(super) fn compile(text: &str, capability: i32, options: &[String]) -> Result<Vec<u8>, TchError> {
-    let text = CString::new(text).map_err(|_| TchError::Torch("a kernel's text has a zero in it".into()))?;
+    let text = CString::new(text)?;
     let program = Compiling::new(&text)?;
     let own = [format!("--gpu-architecture=sm_{capability}"), "--std=c++17".to_owned()];
-    let options: Vec<CString> =
-        own.iter().chain(options).filter_map(|option| CString::new(option.as_str()).ok()).collect();
+    let options = own.iter().chain(options).map(|option| CString::new(option.as_str()));
+    let options: Vec<CString> = options.collect::<Result<_, _>>()?;
     program.compile(&options)?;
     program.code()
 }

@@ -2,7 +2,11 @@
 // own, which the program carries with it and opens once libtorch_cuda is there; called from the room's own files, of which
 // library.rs declares the same.
 
+#include <map>
 #include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <tuple>
 
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
@@ -13,6 +17,16 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "../cxx/guarded.hpp"
+
+// As ATen/cuda/CUDAContextLight.h declares them, which cannot be read without the headers of all of CUDA's libraries.
+namespace at::cuda {
+struct WorkspaceMapWithMutex {
+    std::map<std::tuple<void*, void*>, at::DataPtr> map;
+    std::shared_mutex mutex;
+};
+WorkspaceMapWithMutex& cublas_handle_stream_to_workspace();
+WorkspaceMapWithMutex& cublaslt_handle_stream_to_workspace();
+}  // namespace at::cuda
 
 namespace {
 
@@ -36,6 +50,13 @@ void attempt(Work work) {
     });
 }
 
+// libtorch keeps what cuBLAS works in, of tens of megabytes, for each stream that there ever was.
+void forget(at::cuda::WorkspaceMapWithMutex& workspaces, cudaStream_t stream) {
+    const std::unique_lock<std::shared_mutex> lock(workspaces.mutex);
+    for (auto place = workspaces.map.begin(); place != workspaces.map.end();)
+        place = std::get<1>(place->first) == stream ? workspaces.map.erase(place) : std::next(place);
+}
+
 }  // namespace
 
 // Not one of libtorch's own, of which it has 32 in turn: somebody else would record into it, or wait for it.
@@ -50,7 +71,15 @@ struct CsflowdStream {
         C10_CUDA_CHECK(cudaStreamCreateWithPriority(&made, cudaStreamNonBlocking, greatest));
     }
 
-    ~CsflowdStream() { cudaStreamDestroy(made); }
+    // Once all that was recorded of it is gone.
+    ~CsflowdStream() {
+        attempt([&] {
+            cudaStreamSynchronize(made);
+            forget(at::cuda::cublas_handle_stream_to_workspace(), made);
+            forget(at::cuda::cublaslt_handle_stream_to_workspace(), made);
+        });
+        cudaStreamDestroy(made);
+    }
 
     CUDAStream stream() const { return c10::cuda::getStreamFromExternal(made, device); }
 };

@@ -1,5 +1,7 @@
 // Kernels of csflowd's own, and memory that a device reads by itself. Part of the library of graphs.cpp.
 
+#include <memory>
+
 #include <c10/core/Device.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
@@ -65,7 +67,7 @@ void* csflowd_pinned(uint64_t bytes, char* error) {
     });
 }
 
-// A device that is lost keeps it; so does nobody.
+// If the device is lost this fails, and there is nothing to be done about it.
 void csflowd_pinned_free(void* made) { cudaFreeHost(made); }
 
 }  // extern "C"

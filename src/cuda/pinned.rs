@@ -42,20 +42,23 @@ impl Pinned {
         Ok(Self { bytes, _memory: Some(memory) })
     }
 
+    /// How many there is room for.
+    pub fn bytes(&self) -> usize {
+        self.bytes.numel()
+    }
+
     /// The bytes in place of what was there, copied by all threads of the engine. The device has to be done with what was there.
     ///
     /// # Shapes
     /// `[n]` u8, on the CPU.
     #[expect(unsafe_code, reason = "a tensor in memory of somebody else's")]
-    pub fn fill(&mut self, bytes: &[u8]) -> Result<&Tensor, TchError> {
-        let size = self.bytes.size();
-        if usize::try_from(size[0]) != Ok(bytes.len()) {
-            return Err(TchError::Shape(format!("{} bytes for a place of {size:?}", bytes.len())));
-        }
+    pub fn fill(&mut self, bytes: &[u8]) -> Result<Tensor, TchError> {
+        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        let mut place = self.bytes.f_narrow(0, 0, size)?;
         // SAFETY: the bytes outlive the tensor, which is read from alone.
-        let from = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &size, &[1], Kind::Uint8, Device::Cpu)? };
-        self.bytes.f_copy_(&from)?;
-        Ok(&self.bytes)
+        let from = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &[size], &[1], Kind::Uint8, Device::Cpu)? };
+        place.f_copy_(&from)?;
+        Ok(place)
     }
 }
 
@@ -73,12 +76,13 @@ mod tests {
     use crate::cuda;
 
     #[test]
-    fn what_is_filled_in_is_there_and_the_size_is_kept() {
+    fn what_is_filled_in_is_there_and_no_more_than_there_is_room_for() {
         for &device in cuda::devices::devices().iter() {
             let mut pinned = Pinned::new(4, &Target::of(device).unwrap()).unwrap();
-            assert_eq!(Vec::<u8>::try_from(pinned.fill(&[1, 2, 3, 250]).unwrap()).unwrap(), [1, 2, 3, 250]);
-            assert_eq!(Vec::<u8>::try_from(pinned.fill(&[5, 6, 7, 8]).unwrap()).unwrap(), [5, 6, 7, 8]);
-            assert!(pinned.fill(&[1, 2, 3]).is_err());
+            for bytes in [&[1, 2, 3, 250][..], &[5, 6, 7, 8], &[9, 10]] {
+                assert_eq!(Vec::<u8>::try_from(pinned.fill(bytes).unwrap()).unwrap(), bytes);
+            }
+            assert!(pinned.fill(&[1, 2, 3, 4, 5]).is_err());
         }
     }
 }

@@ -28,7 +28,8 @@ pub enum Computed {
     Tf32,
     /// The flow's convolutions, and the backbone where features are not whitened; the rest is in f32.
     Bf16,
-    /// The same. What is beyond its largest number, 65504, makes a score that is none, which is never good.
+    /// The same. What is beyond its largest number, 65504, makes a score that is none, or one far above all thresholds: never a good
+    /// one.
     F16,
 }
 

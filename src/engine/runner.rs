@@ -30,8 +30,9 @@ pub enum EngineKind {
 pub(super) struct Runner {
     normaliser: Normaliser,
     network: Option<Network>,
-    fused: Option<Fused>,
+    /// Before what it has recorded.
     graphs: Option<Graphs>,
+    fused: Option<Fused>,
 }
 
 impl EngineKind {
@@ -137,7 +138,11 @@ impl Runner {
             return self.read_at_once(pixels, scorer);
         }
         let starts = (0..all).step_by(usize::try_from(at_once).unwrap_or(1));
-        let some = |start| self.read_at_once(&pixels.f_narrow(0, start, at_once.min(all - start))?, scorer);
+        let some = |start| {
+            let some = pixels.f_narrow(0, start, at_once.min(all - start))?;
+            // The next part may be written to the same place.
+            self.read_at_once(&some, scorer)?.copy()
+        };
         let readings: Vec<Reading> = starts.map(some).collect::<Result<_, TchError>>()?;
         let together =
             |part: fn(&Reading) -> &Tensor| Tensor::f_cat(&readings.iter().map(part).collect::<Vec<_>>(), 0);
@@ -149,6 +154,7 @@ impl Runner {
             && let Some(written) = graphs.written(pixels)?
         {
             let whole = &written.reading;
+            // It stays until the next call.
             return Ok(if scorer.reads_whole() { whole.share() } else { scorer.read(&written.latent) });
         }
         Ok(scorer.read(&self.latent(pixels)?))

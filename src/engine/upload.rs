@@ -20,15 +20,9 @@ pub(super) struct Upload {
     /// Of the network's input.
     side: i64,
     /// One for each picture that is judged together with others: the device reads it while the next is on its way.
-    places: Vec<Place>,
+    places: Vec<Pinned>,
     /// By the side that they resize.
     taps: HashMap<u32, Taps>,
-}
-
-#[derive(Debug)]
-struct Place {
-    bytes: usize,
-    pinned: Pinned,
 }
 
 impl Upload {
@@ -74,13 +68,17 @@ impl Upload {
         self.kernels.along(&self.taps[&size.height], three, (&x, to))
     }
 
+    /// For so many bytes at least: cameras differ, and locked memory takes a while to get.
     fn place(&mut self, index: usize, bytes: usize) -> Result<&mut Pinned, TchError> {
-        if self.places.get(index).is_none_or(|place| place.bytes != bytes) {
-            let place = Place { bytes, pinned: Pinned::new(bytes, &self.target)? };
-            self.places.truncate(index);
-            self.places.push(place);
+        if self.places.get(index).is_none_or(|place| place.bytes() < bytes) {
+            let place = Pinned::new(bytes, &self.target)?;
+            if index < self.places.len() {
+                self.places[index] = place;
+            } else {
+                self.places.push(place);
+            }
         }
-        Ok(&mut self.places[index].pinned)
+        Ok(&mut self.places[index])
     }
 
     /// Sees to it that there are taps from sides of so many pixels.

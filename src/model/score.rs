@@ -15,7 +15,7 @@ pub mod places;
 pub mod scorer;
 pub mod scoring;
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::model::Scales;
 use crate::model::score::area::Area;
@@ -34,6 +34,12 @@ impl Reading {
     #[must_use]
     pub fn share(&self) -> Self {
         Self { scores: self.scores.shallow_clone(), maps: self.maps.shallow_clone() }
+    }
+
+    /// The same in tensors of its own.
+    pub fn copy(&self) -> Result<Self, TchError> {
+        let copy = |tensor: &Tensor| tensor.f_to_dtype(tensor.f_kind()?, false, true);
+        Ok(Self { scores: copy(&self.scores)?, maps: copy(&self.maps)? })
     }
 }
 

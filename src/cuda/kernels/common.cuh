@@ -74,7 +74,11 @@ FUNCTION Element element(float value) {
 
 #elif ELEMENT == 1
 
+#ifdef __aarch64__
+using Element = __fp16;
+#else
 using Element = _Float16;
+#endif
 FUNCTION float value(Element element) { return element; }
 FUNCTION Element element(float value) { return static_cast<Element>(value); }
 
@@ -126,7 +130,13 @@ FUNCTION Two values(Pair pair) {
 }
 FUNCTION Pair elements(Two two) {
     Pair pair;
+#if __CUDA_ARCH__ >= 800
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair.bits) : "f"(two.of[1]), "f"(two.of[0]));
+#else
+    asm("{ .reg .b16 low, high; cvt.rn.f16.f32 low, %1; cvt.rn.f16.f32 high, %2; mov.b32 %0, {low, high}; }"
+        : "=r"(pair.bits)
+        : "f"(two.of[0]), "f"(two.of[1]));
+#endif
     return pair;
 }
 

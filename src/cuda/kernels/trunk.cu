@@ -220,6 +220,8 @@ FUNCTION void depthwise(const Depthwise& a, const Place& at) {
         WAIT;
     }
     if (!a.sums) return;
+    // Also where there was no tile.
+    WAIT;
     EACH_THREAD(t) {
         const int channel = at.y * 2 * LANES + t;
         if (t < 2 * LANES && channel < a.channels) {

@@ -248,16 +248,31 @@ fn a_device_takes_pictures_together() {
 }
 
 #[test]
-fn what_is_too_large_for_f16_is_no_number_and_so_never_good() {
+fn what_is_too_large_for_f16_is_never_good() {
     let _guard = tch::no_grad_guard();
-    let network = network(&architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 2), 12);
-    let (_, fused) = plans(&network, Computed::F16).remove(0);
-    let score = |level: f64| {
+    let architecture = architecture(BackboneKind::EfficientnetLite0, Features::Pyramid, 2);
+    let score = |network: &Network, level: f64| {
+        let (_, fused) = plans(network, Computed::F16).remove(0);
         let picture = Tensor::full([1, 3, 128, 128], level, (Kind::Float, Device::Cpu));
         network.scorer.read(&fused.latent(&picture).unwrap()).scores.double_value(&[0])
     };
-    assert!(score(0.5).is_finite());
+    let sound = network(&architecture, 12);
+    let usual = score(&sound, 0.5);
+    assert!(usual.is_finite(), "{usual}");
     for level in [f64::NAN, f64::INFINITY] {
-        assert!(!score(level).is_finite(), "{}", score(level));
+        assert!(!score(&sound, level).is_finite(), "{}", score(&sound, level));
+    }
+    for layer in ["block.0.s2.conv_scale0_0", "block.0.s1.conv_scale1_1", "block.1.s1.conv_scale0_1"] {
+        for parameter in ["weight", "bias"] {
+            let network = network(&architecture, 12);
+            let mut parameters = network.flow_store.variables();
+            let large = parameters.get_mut(&format!("{layer}.{parameter}")).unwrap();
+            drop(large.f_mul_scalar_(1e7).unwrap());
+            let score = score(&network, 0.5);
+            assert!(
+                !score.is_finite() || score > 1e4 * usual,
+                "{layer}.{parameter}: {score}, usually {usual}"
+            );
+        }
     }
 }

@@ -57,8 +57,8 @@ enum Which {
 impl Subnet {
     /// With maps and weights of `element`.
     pub(super) fn new(layers: Vec<ScaleLayers>, (element, is_tf32): (Kind, bool)) -> Result<Self, TchError> {
-        let scale = |(s, layers)| Scale::new(layers, s > 0, (element, is_tf32));
-        let mut scales = layers.into_iter().enumerate().map(scale).collect::<Result<Vec<Scale>, _>>()?;
+        let scale = |layers| Scale::new(layers, (element, is_tf32));
+        let mut scales = layers.into_iter().map(scale).collect::<Result<Vec<Scale>, _>>()?;
         for s in 1..scales.len() {
             scales[s].is_enlarged = scales[s - 1].up.is_some();
         }
@@ -74,26 +74,19 @@ impl Subnet {
         let jobs = self.scales.iter().enumerate().flat_map(of_scale);
         let jobs = jobs.map(|(s, which)| move || self.scales[s].convolved(which, s, hidden)).collect();
         let mut said = branches.at_once(jobs)?.into_iter();
-        let missing = || TchError::Shape("a scale says nothing".to_owned());
-        let answer = |scale: &'_ Scale| {
-            let same = said.next().ok_or_else(missing)?;
-            let up = scale.up.as_ref().and_then(|_| said.next());
-            let down = scale.down.as_ref().and_then(|_| said.next());
-            Ok((same, up, down))
-        };
-        let answers: Vec<_> = self.scales.iter().map(answer).collect::<Result<_, TchError>>()?;
-        let with_bias = answers.into_iter().zip(&self.scales);
-        Ok(with_bias.map(|((same, up, down), scale)| Answer { same, up, down, bias: &scale.bias }).collect())
+        let mut answers = Vec::with_capacity(self.scales.len());
+        for scale in &self.scales {
+            let mut next = |is_there: bool| if is_there { said.next() } else { None };
+            let same = next(true).ok_or_else(|| TchError::Shape("a scale says nothing".to_owned()))?;
+            let (up, down) = (next(scale.up.is_some()), next(scale.down.is_some()));
+            answers.push(Answer { same, up, down, bias: &scale.bias });
+        }
+        Ok(answers)
     }
 }
 
 impl Scale {
-    fn new(
-        layers: ScaleLayers,
-        hears_finer: bool,
-        (element, is_tf32): (Kind, bool),
-    ) -> Result<Self, TchError> {
-        debug_assert!(hears_finer || layers.down.is_none());
+    fn new(layers: ScaleLayers, (element, is_tf32): (Kind, bool)) -> Result<Self, TchError> {
         let ScaleLayers { hidden, same, up, down, .. } = layers;
         let kernel = hidden.weight.size()[3];
         let convolution = |folded: &Folded, stride| {

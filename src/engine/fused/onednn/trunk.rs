@@ -2,7 +2,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::cpu::{Activation, map};
+use crate::cpu::{Activation, channels, map};
 use crate::engine::fused::folded::{Folded, POINTWISE};
 use crate::engine::fused::layers::{BlockLayers, ExcitationLayers, TrunkLayers};
 use crate::engine::fused::onednn::convolution::{Convolution, Output};
@@ -33,6 +33,8 @@ struct Block {
 
 #[derive(Debug)]
 struct Excitation {
+    /// Of each channel, `[1, C, 1, 1]`.
+    mean: Tensor,
     squeeze: Convolution,
     excite: Convolution,
 }
@@ -85,9 +87,9 @@ impl Trunk {
 impl Block {
     fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         let expanded = self.expand.as_ref().map(|expand| expand.forward(input)).transpose()?;
-        let mut x = self.depthwise.forward(expanded.as_ref().unwrap_or(input))?;
+        let x = self.depthwise.forward(expanded.as_ref().unwrap_or(input))?;
         if let Some(excitation) = &self.excitation {
-            excitation.apply(&mut x)?;
+            excitation.apply(&x)?;
         }
         if self.has_skip { self.project.forward_onto(&x, input) } else { self.project.forward(&x) }
     }
@@ -95,10 +97,9 @@ impl Block {
 
 impl Excitation {
     /// Changes `x` in place.
-    fn apply(&self, x: &mut Tensor) -> Result<(), TchError> {
-        let mean = x.f_mean_dim([2, 3].as_slice(), true, None::<Kind>)?;
-        let factor = self.excite.forward(&self.squeeze.forward(&mean)?)?;
-        x.f_mul_(&factor).map(drop)
+    fn apply(&self, x: &Tensor) -> Result<(), TchError> {
+        channels::means(x, &self.mean)?;
+        channels::scale(x, &self.excite.forward(&self.squeeze.forward(&self.mean)?)?)
     }
 }
 
@@ -151,6 +152,7 @@ impl Builder<'_> {
             Convolution::new(folded, POINTWISE, activation, ([1, input, 1, 1], self.element), y)
         };
         Ok(Excitation {
+            mean: map::zeros([1, wide, 1, 1], self.element)?,
             squeeze: pack(squeeze, Activation::Silu, wide, squeezed)?,
             excite: pack(excite, Activation::Sigmoid, squeezed, wide)?,
         })
