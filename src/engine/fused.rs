@@ -9,7 +9,7 @@
 //! - convolutions that share an output add to it;
 //! - activations, and the sums of skips, are fused into the convolution before them.
 //!
-//! What they become hangs on where they run: [`onednn`] and [`device`].
+//! What they become hangs on where they run: see `onednn` and `device`.
 
 mod device;
 mod folded;
