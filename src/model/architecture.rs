@@ -121,6 +121,14 @@ impl Architecture {
         self.features.taps(self.flow.scales())
     }
 
+    /// How many sizes of a picture the backbone looks at.
+    pub fn pictures(&self) -> usize {
+        match self.features {
+            Features::Pyramid => self.flow.scales(),
+            Features::Depths => 1,
+        }
+    }
+
     /// Side of the largest feature map in cells.
     pub fn cells(&self) -> i64 {
         self.input_px / self.features.stride()

@@ -34,6 +34,10 @@
 
 #endif
 
+// Each of so many items, one for a thread of the grid's first dimension.
+#define EACH_ITEM(item, place, count) \
+    EACH_THREAD(t) if (const int item = (place).x * THREADS + t; item < (count))
+
 namespace {
 
 // Of a block. kernels.rs launches so many.

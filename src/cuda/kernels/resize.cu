@@ -17,22 +17,19 @@ struct Along {
 };
 
 FUNCTION void along(const Along& a, const Place& at) {
-    EACH_THREAD(t) {
-        const int index = at.x * THREADS + t;
-        if (index < a.count) {
-            const int channel = index % a.channels_out, column = index / a.channels_out % a.across;
-            const int row = index / a.channels_out / a.across, output = row % a.to, outer = row / a.to;
-            const int first = a.first[output], source = a.origin + channel * a.stride;
-            int sum = 1 << (a.precision - 1);
-            for (int k = 0; k < a.most; ++k) {
-                // Behind the last pixel weights are 0.
-                const int pixel = smaller(first + k, a.from - 1);
-                const size_t place = (static_cast<size_t>(outer) * a.from + pixel) * a.across + column;
-                sum += a.weights[output * a.most + k] * a.x[place * a.channels + source];
-            }
-            sum >>= a.precision;
-            a.y[index] = static_cast<unsigned char>(sum < 0 ? 0 : (sum > 255 ? 255 : sum));
+    EACH_ITEM(index, at, a.count) {
+        const int channel = index % a.channels_out, column = index / a.channels_out % a.across;
+        const int row = index / a.channels_out / a.across, output = row % a.to, outer = row / a.to;
+        const int first = a.first[output], source = a.origin + channel * a.stride;
+        int sum = 1 << (a.precision - 1);
+        for (int k = 0; k < a.most; ++k) {
+            // Behind the last pixel weights are 0.
+            const int pixel = smaller(first + k, a.from - 1);
+            const size_t place = (static_cast<size_t>(outer) * a.from + pixel) * a.across + column;
+            sum += a.weights[output * a.most + k] * a.x[place * a.channels + source];
         }
+        sum >>= a.precision;
+        a.y[index] = static_cast<unsigned char>(sum < 0 ? 0 : (sum > 255 ? 255 : sum));
     }
 }
 

@@ -34,45 +34,42 @@ struct Stem {
 FUNCTION void stem(const Stem& a, const Place& at) {
     // Outputs of a thread: pixels in a row, channels, and the inputs that a row of them takes.
     constexpr int COLUMNS = 4, WIDE = 8, INPUTS = 2 * COLUMNS + 1;
-    EACH_THREAD(t) {
-        const int index = at.x * THREADS + t;
-        if (index < a.count) {
-            const int groups = a.channels / WIDE, strips = (a.out + COLUMNS - 1) / COLUMNS;
-            const int group = index % groups, strip = index / groups;
-            const int left = strip % strips * COLUMNS, row = strip / strips;
-            const int side = a.side / a.step;
-            const float* picture = a.x + static_cast<size_t>(at.z) * a.side * a.side * 3;
-            float sums[COLUMNS][WIDE];
-            UNROLLED for (int j = 0; j < COLUMNS; ++j)
-                UNROLLED for (int i = 0; i < WIDE; ++i) sums[j][i] = a.bias[group * WIDE + i];
-            ROLLED for (int ky = 0; ky < 3; ++ky) {
-                const int y = row * 2 - a.pad + ky;
-                float inputs[INPUTS][3];
-                UNROLLED for (int column = 0; column < INPUTS; ++column) {
-                    const int x = left * 2 - a.pad + column;
-                    const bool is_inside = y >= 0 && y < side && x >= 0 && x < side;
-                    const float* pixel = picture + (static_cast<size_t>(y) * a.side + x) * a.step * 3;
-                    UNROLLED for (int channel = 0; channel < 3; ++channel)
-                        inputs[column][channel] = is_inside ? pixel[channel] : 0.0f;
-                }
-                UNROLLED for (int kx = 0; kx < 3; ++kx) {
-                    UNROLLED for (int channel = 0; channel < 3; ++channel) {
-                        const float* weight = a.weight + ((ky * 3 + kx) * 3 + channel) * a.channels + group * WIDE;
-                        UNROLLED for (int pair = 0; pair < WIDE / 2; ++pair) {
-                            const Two two = reinterpret_cast<const Two*>(weight)[pair];
-                            UNROLLED for (int j = 0; j < COLUMNS; ++j)
-                                for (int half = 0; half < 2; ++half)
-                                    sums[j][2 * pair + half] += inputs[2 * j + kx][channel] * two.of[half];
-                        }
+    EACH_ITEM(index, at, a.count) {
+        const int groups = a.channels / WIDE, strips = (a.out + COLUMNS - 1) / COLUMNS;
+        const int group = index % groups, strip = index / groups;
+        const int left = strip % strips * COLUMNS, row = strip / strips;
+        const int side = a.side / a.step;
+        const float* picture = a.x + static_cast<size_t>(at.z) * a.side * a.side * 3;
+        float sums[COLUMNS][WIDE];
+        UNROLLED for (int j = 0; j < COLUMNS; ++j)
+            UNROLLED for (int i = 0; i < WIDE; ++i) sums[j][i] = a.bias[group * WIDE + i];
+        ROLLED for (int ky = 0; ky < 3; ++ky) {
+            const int y = row * 2 - a.pad + ky;
+            float inputs[INPUTS][3];
+            UNROLLED for (int column = 0; column < INPUTS; ++column) {
+                const int x = left * 2 - a.pad + column;
+                const bool is_inside = y >= 0 && y < side && x >= 0 && x < side;
+                const float* pixel = picture + (static_cast<size_t>(y) * a.side + x) * a.step * 3;
+                UNROLLED for (int channel = 0; channel < 3; ++channel)
+                    inputs[column][channel] = is_inside ? pixel[channel] : 0.0f;
+            }
+            UNROLLED for (int kx = 0; kx < 3; ++kx) {
+                UNROLLED for (int channel = 0; channel < 3; ++channel) {
+                    const float* weight = a.weight + ((ky * 3 + kx) * 3 + channel) * a.channels + group * WIDE;
+                    UNROLLED for (int pair = 0; pair < WIDE / 2; ++pair) {
+                        const Two two = reinterpret_cast<const Two*>(weight)[pair];
+                        UNROLLED for (int j = 0; j < COLUMNS; ++j)
+                            for (int half = 0; half < 2; ++half)
+                                sums[j][2 * pair + half] += inputs[2 * j + kx][channel] * two.of[half];
                     }
                 }
             }
-            Group<WIDE>* y = reinterpret_cast<Group<WIDE>*>(a.y) + (static_cast<size_t>(at.z) * a.out + row) * a.out * groups + group;
-            UNROLLED for (int j = 0; j < COLUMNS; ++j) {
-                Group<WIDE> pixel;
-                UNROLLED for (int i = 0; i < WIDE; ++i) pixel.of[i] = element(activated(sums[j][i], ACTIVATION_OF(a)));
-                if (left + j < a.out) y[static_cast<size_t>(left + j) * groups] = pixel;
-            }
+        }
+        Group<WIDE>* y = reinterpret_cast<Group<WIDE>*>(a.y) + (static_cast<size_t>(at.z) * a.out + row) * a.out * groups + group;
+        UNROLLED for (int j = 0; j < COLUMNS; ++j) {
+            Group<WIDE> pixel;
+            UNROLLED for (int i = 0; i < WIDE; ++i) pixel.of[i] = element(activated(sums[j][i], ACTIVATION_OF(a)));
+            if (left + j < a.out) y[static_cast<size_t>(left + j) * groups] = pixel;
         }
     }
 }

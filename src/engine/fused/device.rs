@@ -20,7 +20,6 @@ use crate::engine::fused::device::flow::Flow;
 use crate::engine::fused::device::trunk::Trunk;
 use crate::engine::precision::Computed;
 use crate::model::Scales;
-use crate::model::features::Features;
 use crate::model::network::Network;
 
 /// Convolutions of a subnet that can run at the same time, but for the one in the thread's own stream.
@@ -65,12 +64,8 @@ impl Trunks {
     }
 
     fn on(target: &Target, network: &Network, computed: Computed) -> Result<Self, TchError> {
-        let architecture = &network.architecture;
-        let pictures = match architecture.features {
-            Features::Pyramid => architecture.flow.scales(),
-            Features::Depths => 1,
-        };
         let trunk = Trunk::new(network, computed.kind(), target)?;
+        let pictures = network.architecture.pictures();
         Ok(Self { trunk, pictures, branches: Branches::on(target, BRANCHES)? })
     }
 

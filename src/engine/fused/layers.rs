@@ -1,6 +1,6 @@
 //! The layers of a network, one after another, with all that follows a convolution folded into it.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::engine::fused::folded::{Folded, Geometry};
 use crate::engine::fused::parameters::{Layer, Parameters};
@@ -155,12 +155,7 @@ pub(super) fn whitening(network: &Network, scale: usize) -> Result<Option<Folded
     let matrix = whitening.matrix[scale].f_to_kind(Kind::Double)?;
     let mean = whitening.mean[scale].f_to_kind(Kind::Double)?;
     let bias = matrix.f_matmul(&mean)?.f_neg()?;
-    let order = on(network.device(), &network.permutations[0][scale])?;
+    let order = Tensor::f_from_slice(&network.permutations[0][scale])?.f_to_device(network.device())?;
     let weight = matrix.f_unsqueeze(2)?.f_unsqueeze(3)?;
     Folded { weight, bias }.reordered(&order).map(Some)
-}
-
-/// Channels, on a device.
-pub(super) fn on(device: Device, channels: &[i64]) -> Result<Tensor, TchError> {
-    Tensor::f_from_slice(channels)?.f_to_device(device)
 }

@@ -20,7 +20,6 @@ use crate::engine::fused::parameters::Parameters;
 use crate::engine::precision::Computed;
 use crate::engine::threads;
 use crate::model::Scales;
-use crate::model::features::Features;
 use crate::model::network::Network;
 use crate::model::pyramid::pyramid;
 
@@ -65,10 +64,7 @@ impl Trunks {
     pub(super) fn new(network: &Network, computed: Computed, threads: i32) -> Result<Self, TchError> {
         let architecture = &network.architecture;
         let parameters = Parameters::of(&network.backbone_store);
-        let pictures = match architecture.features {
-            Features::Pyramid => architecture.flow.scales(),
-            Features::Depths => 1,
-        };
+        let pictures = architecture.pictures();
         let (side, element) = (architecture.input_px, computed.kind());
         let threads = Shares::of(threads, pictures, side, element);
         let trunk = |scale: usize| {

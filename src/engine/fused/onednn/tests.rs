@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::*;
 use crate::engine::fused::tests::{architecture, network};
 use crate::model::backbone::BackboneKind;
+use crate::model::features::Features;
 
 #[test]
 fn threads_are_shared_out_and_none_is_lost() {
